@@ -1,0 +1,1 @@
+"""Ferrule beside its peers: `python -m benchmarks`. Runs on the standard library alone."""

@@ -1,0 +1,5 @@
+//! libFuzzer's way into `ferrule_fuzz::chunked`, where the invariants are.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ferrule_fuzz::chunked(data));

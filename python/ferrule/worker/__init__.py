@@ -1,0 +1,1 @@
+"""A worker process: imports the application and serves it through the core."""

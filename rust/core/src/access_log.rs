@@ -1,0 +1,279 @@
+//! The access log: lines are formatted into a bounded buffer and written in batches, without the
+//! GIL.
+//!
+//! Callers record while serving and flush between turns; see [`AccessLog::flush_full`] for the
+//! rhythm. A sink that takes nothing costs lines, which are counted and reported, never time.
+//!
+//! This file must never know who served a request or how; the text of lines is `format`'s, the
+//! writing is `sink`'s.
+
+mod date;
+mod format;
+mod sink;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use ferrule_http::fields::Known;
+use ferrule_http::request::{Request, Version};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use rustix::pipe::PIPE_BUF;
+
+use date::Stamp;
+use format::{Entry, Layout};
+use sink::Sink;
+
+/// Bytes that may wait here; as much again may be on its way in the sink.
+const BUFFER: usize = 128 * 1024;
+
+/// A longer line is cut by the layout. On a pipe it must be one atomic write.
+const LINE: usize = PIPE_BUF;
+
+/// A line that has waited so long is written with the next look, batch or no batch.
+const MAX_AGE_MS: u64 = 5;
+
+/// One response, to be logged.
+pub(crate) struct Line<'a> {
+    pub request: &'a Request,
+    pub status: u16,
+    /// Body bytes sent.
+    pub size: u64,
+    pub duration_us: u64,
+    /// Time between the complete head and the application's start.
+    pub queue_us: u64,
+    /// Formatted address of the client; empty for unix sockets.
+    pub ip: &'a [u8],
+    pub request_id: u64,
+    /// When the response was complete, milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// Formats access lines and writes them in batches; never blocks serving. See `_core.pyi` for the
+/// Python side.
+#[pyclass(frozen, module = "ferrule._core")]
+pub(crate) struct AccessLog {
+    layout: Layout,
+    wants_client_fields: bool,
+    /// Held for the time of formatting one line or of a swap.
+    pending: Mutex<Pending>,
+    /// Held while writing. Whoever needs both takes this one first.
+    sink: Mutex<Sink>,
+    /// Bytes in both, for a look without locks.
+    buffered: AtomicUsize,
+    /// Bytes that are worth a write.
+    batch: AtomicUsize,
+    /// A line has reached `MAX_AGE_MS`.
+    aged: AtomicBool,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Pending {
+    lines: Vec<u8>,
+    stamp: Stamp,
+    /// Time of the oldest and the newest line not given to a write.
+    oldest_ms: Option<u64>,
+    newest_ms: u64,
+    /// Lines dropped since the last report.
+    unreported: u64,
+}
+
+impl AccessLog {
+    /// Append the line of one response, or drop it when the buffer is full.
+    pub(crate) fn record(&self, line: &Line<'_>) {
+        let request = line.request;
+        let field = |known| match self.wants_client_fields {
+            true => request.block.first(known).unwrap_or_default(),
+            false => b"",
+        };
+        let entry = Entry {
+            method: request.method_bytes(),
+            path: request.path_bytes(),
+            query: request.query.map(|query| request.block.slice(query)),
+            target: request.target_bytes(),
+            protocol: match request.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+                Version::Http2 => "HTTP/2.0",
+            },
+            user_agent: field(Known::UserAgent),
+            referer: field(Known::Referer),
+            ip: line.ip,
+            status: line.status,
+            size: line.size,
+            duration_us: line.duration_us,
+            queue_us: line.queue_us,
+            request_id: line.request_id,
+            unix_ms: line.unix_ms,
+        };
+        let mut guard = lock(&self.pending);
+        let pending = &mut *guard;
+        let before = pending.lines.len();
+        if before + LINE > BUFFER {
+            pending.unreported += 1;
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        self.layout
+            .line(&mut pending.lines, &entry, &mut pending.stamp);
+        self.buffered
+            .fetch_add(pending.lines.len() - before, Relaxed);
+        pending.newest_ms = line.unix_ms;
+        let oldest = *pending.oldest_ms.get_or_insert(line.unix_ms);
+        if line.unix_ms.saturating_sub(oldest) >= MAX_AGE_MS {
+            self.aged.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a write is worth its system call: a full batch waits, or a line has waited for
+    /// `MAX_AGE_MS`.
+    #[inline]
+    pub(crate) fn due(&self) -> bool {
+        self.buffered.load(Relaxed) >= self.batch.load(Relaxed) || self.aged.load(Relaxed)
+    }
+
+    /// Whether nothing waits to be written.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffered.load(Relaxed) == 0
+    }
+
+    /// Write what is [`due`](Self::due): full batches, or everything once a line has waited for 5
+    /// ms.
+    ///
+    /// The rhythm that bounds a line's wait to one turn and 5 ms: call this at the end of every
+    /// turn that served something (a look at two atomics unless a write is due), and
+    /// [`flush`](Self::flush) before sleeping, that is when a turn found no work. A driver that
+    /// cannot see itself going to sleep (a loop that is not its own) calls `flush` from a timer of
+    /// at most 5 ms that it arms when it ends a turn with [`is_empty`](Self::is_empty) false.
+    #[inline]
+    pub(crate) fn flush_full(&self) {
+        if self.due() {
+            // Whoever holds the sink is writing what is due.
+            match self.sink.try_lock() {
+                Ok(mut sink) => self.write(&mut sink, self.aged.load(Relaxed)),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    self.write(&mut poisoned.into_inner(), true)
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+    }
+
+    /// Write everything now, as far as the sink takes it.
+    pub(crate) fn flush(&self) {
+        if !self.is_empty() {
+            self.write(&mut lock(&self.sink), true);
+        }
+    }
+
+    fn write(&self, sink: &mut Sink, everything: bool) {
+        sink.follow_rotation();
+        loop {
+            if !sink.write(everything) || !self.hand_over(sink, everything) {
+                break;
+            }
+        }
+        self.settle(sink);
+    }
+
+    /// Tell the others what `sink` has left and wants.
+    fn settle(&self, sink: &Sink) {
+        self.batch.store(sink.batch(), Relaxed);
+        let pending = lock(&self.pending);
+        self.buffered
+            .store(pending.lines.len() + sink.left(), Relaxed);
+    }
+
+    /// Give the pending lines to the sink, if there are any and they are worth it.
+    fn hand_over(&self, sink: &mut Sink, everything: bool) -> bool {
+        let mut guard = lock(&self.pending);
+        let pending = &mut *guard;
+        let enough = if everything {
+            1
+        } else {
+            sink.batch().saturating_sub(sink.left()).max(1)
+        };
+        if pending.lines.len() < enough {
+            return false;
+        }
+        if pending.unreported > 0 {
+            // The sink has taken all it had, and the lines waiting here are older than the loss.
+            self.layout.dropped(&mut pending.lines, pending.unreported);
+            pending.unreported = 0;
+        }
+        sink.take(&mut pending.lines);
+        // What a write of full batches leaves behind is as old as the newest line at most.
+        pending.oldest_ms = (!everything).then_some(pending.newest_ms);
+        self.aged.store(false, Relaxed);
+        true
+    }
+}
+
+/// A panic while a lock was held cannot leave half a line that matters more than the log going on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[pymethods]
+impl AccessLog {
+    #[new]
+    #[pyo3(signature = (fd, *, path, format, fields, worker))]
+    fn new(
+        fd: i32,
+        path: Option<PathBuf>,
+        format: &str,
+        fields: Vec<String>,
+        worker: u64,
+    ) -> PyResult<Self> {
+        if fd < 0 {
+            return Err(PyValueError::new_err(format!("{fd} is no file descriptor")));
+        }
+        let layout = Layout::new(format, &fields, worker, LINE).map_err(PyValueError::new_err)?;
+        // SAFETY: borrowed for the time of this call only, in which the caller keeps it open.
+        // Should it be closed already, duplicating fails with EBADF.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+        let sink = Sink::new(fd, path)?;
+        Ok(Self {
+            wants_client_fields: layout.wants_client_fields(),
+            layout,
+            batch: AtomicUsize::new(sink.batch()),
+            sink: Mutex::new(sink),
+            pending: Mutex::default(),
+            buffered: AtomicUsize::new(0),
+            aged: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    #[pyo3(name = "flush")]
+    fn flush_py(&self, py: Python<'_>) {
+        py.detach(|| self.flush());
+    }
+
+    /// Open `path` again (after rotation). Raises `OSError`; the old file stays in use then.
+    fn reopen(&self, py: Python<'_>) -> io::Result<()> {
+        py.detach(|| {
+            let mut sink = lock(&self.sink);
+            let reopened = sink.reopen();
+            self.settle(&sink);
+            reopened
+        })
+    }
+
+    /// Lines dropped because the sink did not keep up.
+    #[pyo3(name = "dropped")]
+    fn dropped_py(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,151 @@
+//! When something is due on a connection over HTTP/1, and what happens then.
+//! Knows the clock of the reactor and the settings, and sets no timers of its own.
+
+use std::sync::Arc;
+
+use super::{Conn, ConnIo, LINGER_MS};
+use crate::config::Config;
+use crate::exchange::Phase;
+use crate::reactor::transport::Transport;
+use crate::reactor::{Expired, NEVER, Reactor, Style, level};
+
+/// Grace before the byte-rate floors count.
+const RATE_GRACE_MS: u64 = 5_000;
+
+impl ConnIo {
+    /// Stops the clock of the body-rate floor while it is the application that does not read.
+    pub(super) fn run_body_clock(&mut self, cx: &Reactor) {
+        // Without a body to come there is nothing to time.
+        if self.slot.as_ref().is_none_or(|slot| slot.body_ended) {
+            return;
+        }
+        let willing = self.invites_body(cx);
+        if let Some(slot) = self.slot.as_deref_mut() {
+            slot.run_body_clock(willing, cx.now());
+        }
+    }
+
+    /// Whether the client is who keeps its body from coming: not one that waits for `100 Continue`, and while a WSGI
+    /// application runs, somebody reads only when it asks for more.
+    pub(super) fn invites_body(&self, cx: &Reactor) -> bool {
+        self.may_parse()
+            && self.slot.as_ref().is_none_or(|slot| {
+                !slot.want_continue
+                    && (cx.style == Style::Streaming
+                        || slot.phase != Phase::Running
+                        || slot.reading)
+            })
+    }
+
+    /// When a client that does not read is given up.
+    pub(in crate::reactor) fn write_due(&self, config: &Config) -> u64 {
+        if self.out.is_empty() {
+            return NEVER;
+        }
+        after(self.write_since, config.write_timeout_ms).min(rate_due(
+            self.pending_since,
+            self.pending_sent,
+            config.body_min_rate,
+        ))
+    }
+
+    pub(super) fn next_due(&self, cx: &Reactor) -> u64 {
+        let config = &cx.config;
+        let mut due = self.write_due(config);
+        let Some(slot) = &self.slot else {
+            if self.closing {
+                return due.min(after(self.since, LINGER_MS));
+            }
+            let limit = match &self.transport {
+                Transport::Handshake(handshake) => handshake.timeout_ms(),
+                _ if self.served => config.keep_alive_ms,
+                _ => config.header_timeout_ms,
+            };
+            return due.min(after(self.since, limit)).min(cx.idle_until());
+        };
+        match slot.phase {
+            Phase::Head => due.min(after(self.since, config.header_timeout_ms)),
+            Phase::Skipping => due.min(after(self.since, LINGER_MS)),
+            Phase::Collecting | Phase::Running => {
+                if !slot.body_ended && self.invites_body(cx) {
+                    due = due.min(rate_due(
+                        slot.body_since,
+                        slot.body_seen,
+                        config.body_min_rate,
+                    ));
+                }
+                due.min(after(slot.started_us / 1000, config.request_timeout_ms))
+            }
+        }
+    }
+
+    /// The client takes nothing of what waits for it.
+    pub(in crate::reactor) fn abort_reader(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        let ip = conn.peer.ip();
+        cx.notice(
+            level::INFO,
+            format!(
+                "Connection closed: the client does not read its response ip=\"{}\"",
+                ip.as_str()
+            ),
+        );
+        self.reset(cx, conn);
+    }
+
+    /// Something was due: finds what, and ends it.
+    pub(crate) fn on_deadline(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        if self.h2.is_some() {
+            return self.on_deadline_h2(cx, conn);
+        }
+        if self.fd.is_none() || self.next_due(cx) > cx.now() {
+            return;
+        }
+        let config = &cx.config;
+        let now = cx.now();
+        if self.write_due(config) <= now {
+            return self.abort_reader(cx, conn);
+        }
+        let Some(slot) = self.slot.as_deref_mut() else {
+            self.note_late_handshake(cx, conn);
+            return self.close(cx, conn);
+        };
+        match slot.phase {
+            Phase::Head => self.refuse_with(cx, conn, 408, "the request head did not come in time"),
+            Phase::Skipping => self.close(cx, conn),
+            Phase::Collecting | Phase::Running => {
+                let limit = config.request_timeout_ms;
+                if limit > 0 && now >= (slot.started_us / 1000).saturating_add(limit) {
+                    match (cx.style, slot.phase) {
+                        (Style::Buffering, Phase::Running) => cx.expire(slot),
+                        _ => self.news.timed_out.push(Expired::new(slot)),
+                    }
+                    return self.refuse_with(
+                        cx,
+                        conn,
+                        504,
+                        "the application did not answer in time",
+                    );
+                }
+                self.refuse_with(cx, conn, 408, "the request body did not come in time");
+            }
+        }
+    }
+}
+
+/// `limit` after `since`; 0: never.
+pub(in crate::reactor) fn after(since: u64, limit: u64) -> u64 {
+    if limit == 0 {
+        NEVER
+    } else {
+        since.saturating_add(limit)
+    }
+}
+
+/// When a transfer that began at `since` and moved `bytes` falls below `rate` bytes per second.
+pub(in crate::reactor) fn rate_due(since: u64, bytes: u64, rate: u64) -> u64 {
+    if rate == 0 {
+        return NEVER;
+    }
+    let earned = bytes.saturating_mul(1000).checked_div(rate).unwrap_or(0);
+    since.saturating_add(RATE_GRACE_MS).saturating_add(earned)
+}

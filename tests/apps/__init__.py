@@ -1,0 +1,1 @@
+"""Applications that servers under test run."""

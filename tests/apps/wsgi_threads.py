@@ -1,0 +1,137 @@
+"""A WSGI application that sleeps, spins, gets stuck, reads and writes as its query asks, for tests of the threads."""
+
+import contextlib
+import io
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+SLEPT: list[float] = []
+
+
+def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    asked = dict(parse_qsl(environ["QUERY_STRING"]))
+    handler: Callable[..., Iterable[bytes]] = globals()["serve_" + environ["PATH_INFO"].strip("/")]
+    return handler(environ, start_response, **asked)
+
+
+def respond(start_response: StartResponse, text: str) -> Iterable[bytes]:
+    body = text.encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def serve_sleep(environ: Environ, start_response: StartResponse, s: str) -> Iterable[bytes]:
+    began = time.monotonic()
+    time.sleep(float(s))
+    SLEPT.append(time.monotonic() - began)
+    return respond(start_response, "slept")
+
+
+def serve_slept(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """How long a sleep took on average since this was last asked, in seconds: a busy machine oversleeps."""
+    average = sum(SLEPT) / len(SLEPT)
+    SLEPT.clear()
+    return respond(start_response, str(average))
+
+
+def serve_spin(environ: Environ, start_response: StartResponse, s: str) -> Iterable[bytes]:
+    end = time.monotonic() + float(s)
+    while time.monotonic() < end:
+        pass
+    return respond(start_response, "spun")
+
+
+def serve_echo(environ: Environ, start_response: StartResponse, text: str, sleep: str = "0") -> Iterable[bytes]:
+    if float(sleep):
+        time.sleep(float(sleep))
+    return respond(start_response, text)
+
+
+def serve_thread(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Which thread calls, iterates and closes, and whether the environ says that there are more."""
+    called = threading.get_ident()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield f"{called} {threading.get_ident()} {environ['wsgi.multithread']}".encode()
+
+
+def serve_count(environ: Environ, start_response: StartResponse, size: str, pause: str = "0") -> Iterable[bytes]:
+    """Reads the body in pieces of `size` bytes, all at once for -1, after `pause` seconds."""
+    time.sleep(float(pause))
+    total = 0
+    while piece := environ["wsgi.input"].read(int(size)):
+        total += len(piece)
+    return respond(start_response, str(total))
+
+
+def serve_lines(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    lines = [len(line) for line in environ["wsgi.input"]]
+    return respond(start_response, f"{len(lines)} {sum(lines)}")
+
+
+def serve_blocks(environ: Environ, start_response: StartResponse, size: str, pause: str) -> Iterator[bytes]:
+    """One block of `size` bytes, and after `pause` seconds the end."""
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    yield bytes(int(size))
+    time.sleep(float(pause))
+    yield b"end"
+
+
+def serve_stream(environ: Environ, start_response: StartResponse, size: str) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", size)])
+    left = int(size)
+    while left:
+        piece = min(left, 65536)
+        yield bytes(piece)
+        left -= piece
+
+
+def serve_ticks(environ: Environ, start_response: StartResponse, count: str, pause: str) -> Iterator[bytes]:
+    """Server-sent events: alive for long, never for long in one call."""
+    start_response("200 OK", [("Content-Type", "text/event-stream")])
+    for number in range(int(count)):
+        yield f"data: {number}\n\n".encode()
+        time.sleep(float(pause))
+
+
+def serve_file(environ: Environ, start_response: StartResponse, size: str, kind: str = "file") -> Iterable[bytes]:
+    """A sparse file, or the same bytes through an object without a descriptor."""
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", size)])
+    wrap: Callable[..., Iterable[bytes]] = environ["wsgi.file_wrapper"]
+    if kind == "memory":
+        return wrap(io.BytesIO(bytes(int(size))), 65536)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the server closes it (PEP 3333)
+    file.truncate(int(size))
+    return wrap(file, 65536)
+
+
+def serve_pid(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return respond(start_response, str(os.getpid()))
+
+
+def serve_fork(environ: Environ, start_response: StartResponse, s: str) -> Iterable[bytes]:
+    """Leaves a child behind that holds copies of every descriptor for a while."""
+    if os.fork() == 0:
+        time.sleep(float(s))
+        os._exit(0)
+    return respond(start_response, "forked")
+
+
+def serve_descriptors(environ: Environ, start_response: StartResponse, count: str) -> Iterable[bytes]:
+    """Takes descriptors from the process for a second."""
+    taken: list[int] = []
+    with contextlib.suppress(OSError):
+        while len(taken) < int(count):
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield f"{len(taken)}\n".encode()
+    time.sleep(1)
+    for fd in taken:
+        os.close(fd)
+    yield b"given back"

@@ -1,0 +1,3 @@
+module ferrule/conformance
+
+go 1.24

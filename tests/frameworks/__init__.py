@@ -1,0 +1,1 @@
+"""Applications of real frameworks, behind real server processes, asked by real clients."""
