@@ -5,7 +5,7 @@
 #   make lint         formatters, linters and type checkers of both languages
 #   make fuzz         mutated samples for every parser, FUZZ_SECONDS each (20)
 #   make conformance  h2spec and real clients of HTTP/2, against every carrier and interface, in one table
-#   make bench        Ferrule beside its peers, CPU time per request (BENCH_ARGS=--quick: less than five minutes)
+#   make bench        Ferrule beside its peers, CPU time per request (BENCH_ARGS=--quick: less than two minutes)
 #
 # Variables: PYTHON (interpreter), VENV (where its environment lives), BIND and APP (make run), PYTEST_ARGS,
 # CONFORMANCE_ARGS and BENCH_ARGS (--help lists them), PYTHONS (make test-all: more interpreters, each with an environment

@@ -17,7 +17,7 @@ from benchmarks.peers import PEERS
 from benchmarks.results import Report, UnreadableReportError
 from benchmarks.scenarios import NAMES, QUICK, SCENARIOS
 from benchmarks.servers import REPOSITORY
-from benchmarks.throughput import Plan
+from benchmarks.throughput import QUICK_PLAN, Plan
 
 Number = TypeVar("Number", int, float)
 
@@ -52,8 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         scenarios = [each for each in scenarios if each.kind != "instructions"]
     for line in left_out:
         print(line, file=sys.stderr)
-    # As many slices as in a whole run, so that the two agree.
-    plan = Plan(rounds=3, few_rounds=1) if options.quick else Plan()
+    plan = QUICK_PLAN if options.quick else Plan()
     plan = replace(
         plan,
         rounds=options.rounds or plan.rounds,
@@ -151,10 +150,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument("--scenarios", nargs="+", choices=[*NAMES, _PARSERS], metavar="NAME", help="default: all")
     run.add_argument("--peers", nargs="+", choices=[peer.name for peer in PEERS], metavar="NAME", help="default: all")
     run.add_argument("--interface", nargs="+", choices=["asgi", "wsgi"], default=["asgi", "wsgi"])
-    run.add_argument("--quick", action="store_true", help="the headline ratios, in less than five minutes")
-    run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 3]")
+    run.add_argument("--quick", action="store_true", help="the headline ratios, in less than two minutes")
+    run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 2]")
     run.add_argument("--slices", type=_positive(int), metavar="N", help="least number of slices per server [15]")
-    run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5]")
+    run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5, quick 0.3]")
     run.add_argument("--server-core", type=int, default=0, metavar="N", help="CPU that servers are held to [0]")
     run.add_argument("--load-core", type=int, default=1, metavar="N", help="CPU of the load generator [1]")
     run.add_argument("--out", type=Path, metavar="DIR", help="where results go [build/benchmarks/DATE-TIME]")

@@ -97,8 +97,28 @@ def echo_wsgi(environ: Environ, start_response: StartResponse) -> Iterable[bytes
 def file_wsgi(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     file = open(_FILES + environ["PATH_INFO"], "rb", buffering=0)  # noqa: SIM115 # the server closes it
     start_response("200 OK", [_WSGI_TYPE, ("Content-Length", str(os.fstat(file.fileno()).st_size))])
-    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, _BLOCK_SIZE)
-    return wrapped
+    if "wsgi.file_wrapper" in environ:
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, _BLOCK_SIZE)
+        return wrapped
+    return iter(lambda: file.read(_BLOCK_SIZE), b"")
+
+
+async def file_asgi(scope: Scope, receive: Receive, send: Send) -> None:
+    """Has the server send the file where it can, and sends blocks of it elsewhere."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    path = _FILES + scope["path"]
+    if "http.response.pathsend" in (scope.get("extensions") or ()):
+        length = b"%d" % os.stat(path).st_size
+        await send({"type": "http.response.start", "status": 200, "headers": [_ASGI_TYPE, (b"content-length", length)]})
+        await send({"type": "http.response.pathsend", "path": path})
+        return
+    with open(path, "rb", buffering=0) as file:
+        length = b"%d" % os.fstat(file.fileno()).st_size
+        await send({"type": "http.response.start", "status": 200, "headers": [_ASGI_TYPE, (b"content-length", length)]})
+        while block := file.read(_BLOCK_SIZE):
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 async def sleep_asgi(scope: Scope, receive: Receive, send: Send) -> None:

@@ -176,6 +176,25 @@ def _sweep(name: str, title: str, service: Service, connections: int, *, streams
     )
 
 
+def _file(interface: Interface, peers: tuple[str, ...]) -> tuple[Scenario, Scenario]:
+    """By `http.response.pathsend` and `wsgi.file_wrapper` where a server has them."""
+    service = _service(interface, "file")
+    return (
+        Scenario("file-50k", service, "File of 50 KB", peers, _FILE_50K),
+        Scenario(
+            "file-10m",
+            service,
+            "File of 10 MB",
+            peers,
+            _FILE_10M,
+            connections=8,
+            warm_up=16,
+            interleaved=False,
+            stretch=2.0,
+        ),
+    )
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("plaintext", _PLAINTEXT["asgi"], "Plaintext", _ASGI),
     Scenario("headers", _PLAINTEXT["asgi"], "Nine request fields, unread", ("granian", "uvicorn", "nginx"), _HEADERS),
@@ -218,19 +237,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         for interface, peers in _ECHO.items()
         for size in (1024, 10 * 1024, 100 * 1024)
     ),
-    # granian offers no wsgi.file_wrapper.
-    Scenario("file-50k", _service("wsgi", "file"), "File of 50 KB", ("gunicorn", "nginx"), _FILE_50K),
-    Scenario(
-        "file-10m",
-        _service("wsgi", "file"),
-        "File of 10 MB",
-        ("gunicorn", "nginx"),
-        _FILE_10M,
-        connections=8,
-        warm_up=16,
-        interleaved=False,
-        stretch=2.0,
-    ),
+    *_file("asgi", ("granian", "uvicorn", "nginx")),
+    *_file("wsgi", ("granian", "gunicorn", "nginx")),
     Scenario("tls", _TLS["asgi"], "TLS, HTTP/1.1", ("granian", "uvicorn", "hypercorn", "nginx")),
     Scenario("h2-tls", _TLS["asgi"], "TLS, HTTP/2", ("granian", "hypercorn", "nginx"), connections=16, streams=32),
     Scenario("tls", _TLS["wsgi"], "TLS, HTTP/1.1", ("granian", "gunicorn", "nginx")),

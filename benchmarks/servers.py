@@ -74,6 +74,7 @@ class RunningServer:
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._log_reader: subprocess.Popen[bytes] | None = None
+        self._asked_to_stop = False
         self.started = 0.0
 
     @property
@@ -129,7 +130,7 @@ class RunningServer:
         assert self._process is not None
         try:
             if self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)
+                self.ask_to_stop()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(_STOP_SECONDS)
         finally:
@@ -143,6 +144,13 @@ class RunningServer:
                 self._log_reader.kill()
                 self._log_reader.wait()
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def ask_to_stop(self) -> None:
+        """Have it stop gracefully. Leaving the context does so too, and waits; asked twice, some servers cut off what
+        is under way."""
+        if not self._asked_to_stop and self._process is not None:
+            self._asked_to_stop = True
+            self._process.send_signal(signal.SIGTERM)
 
     def wait_ready(self, scenario: Scenario, *, interval: float = 0.01, patience: float = _BOOT_SECONDS) -> float:
         """Ask until the first complete and correct answer; seconds since the start.

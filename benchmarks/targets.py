@@ -122,8 +122,12 @@ TARGETS: tuple[Target, ...] = (
         for size in ("10k", "100k")
         for interface in _BOTH
     ),
-    *_ratios("file-50k", "wsgi", {"nginx": 1.2}),
-    *_ratios("file-10m", "wsgi", {"nginx": 1.2}),
+    *(
+        target
+        for name in ("file-50k", "file-10m")
+        for interface, limits in (("asgi", {"granian": 0.60, "nginx": 1.2}), ("wsgi", {"nginx": 1.2}))
+        for target in _ratios(name, interface, limits)
+    ),
     Target("sleep", "asgi", "CPU time relative to the best peer", 0.70, _over_best("cpu_us")),
     Target("sleep", "asgi", "p99 relative to the best peer", 1.0, _over_best("p99_ms")),
     Target("sleep", "wsgi", "requests/s, of 400 possible", 380, _own("rate"), at_least=True, digits=0),

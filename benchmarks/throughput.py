@@ -64,6 +64,10 @@ class Plan:
         return self.rounds_of(scenario) * scenario.interleaved + self.steady_rounds_of(scenario)
 
 
+# As many slices as in a whole run, so that the two agree; shorter ones.
+QUICK_PLAN = Plan(rounds=2, slice_seconds=0.1, seconds=0.3, few_rounds=1)
+
+
 def measure_load(
     scenarios: Sequence[Scenario], peers: Sequence[Peer], place: Place, plan: Plan, progress: Progress
 ) -> Collector:
@@ -77,6 +81,9 @@ def measure_load(
                 if (most := max(1000, *(each.connections for each in collector.wanted(peer))))
             ]
             _Round(collector, plan, progress, number, started).measure(scenarios)
+            # All at once: leaving the stack waits for one after the other.
+            for _, server in started:
+                server.ask_to_stop()
     return collector
 
 
