@@ -53,8 +53,9 @@ test: test-rust test-python
 test-rust:
 	PROPTEST_RNG_SEED=1 cargo test --locked -p ferrule-http
 
+# What failed is kept by environment: two of them may run side by side.
 test-python: $(TEST_STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -o cache_dir=$(VENV)/.pytest-cache $(PYTEST_ARGS)
 
 # Everything that `make test-python` needs, for a run that has something else to do meanwhile.
 test-environment: $(TEST_STAMP)
