@@ -65,6 +65,54 @@ def test_a_worker_that_still_boots_does_not_outlive_the_arbiter(serve: Serve, tm
     killed_arbiter(server)
 
 
+# Ways to stay for ever once the worker is to leave: in ASGI's shutdown, with a thread, at the interpreter's end.
+STAYING = """
+import asyncio, atexit, sys, threading, time
+def stay():
+    sys.stderr.write("staying\\n")
+    time.sleep(3600)
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if KIND == "shutdown":
+            sys.stderr.write("staying\\n")
+            await asyncio.sleep(3600)
+        if KIND == "executor":
+            asyncio.get_running_loop().run_in_executor(None, stay)
+        if KIND == "atexit":
+            atexit.register(stay)
+        if KIND == "thread":
+            threading.Thread(target=stay).start()
+        await send({"type": "lifespan.shutdown.complete"})
+"""
+
+
+@pytest.mark.parametrize("kind", ["shutdown", "executor", "atexit", "thread"])
+def test_a_worker_that_hangs_in_its_end_does_not_outlive_the_arbiter(serve: Serve, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "web.py").write_text(f"KIND = {kind!r}\n{STAYING}")
+    server = serve("-w", "1", "web:app", cwd=tmp_path)
+    server.wait_for_log("Worker ready")
+    killed_arbiter(server)
+    assert "staying" in server.stderr
+
+
+def test_without_an_arbiter_idle_connections_are_not_kept_beside_busy_ones(serve: Serve) -> None:
+    server = serve("-w", "1", "tests.apps.process:asgi")
+    server.wait_for_log("Worker ready")
+    with server.connect() as idle, server.connect() as busy:
+        assert idle.get().status == 200
+        busy.send(b"GET /until-draining HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_in_flight(server, 1)
+        os.kill(server.pid, signal.SIGKILL)
+        assert busy.read_response().status == 200  # a tenth of a second after draining began
+        idle.socket.settimeout(0.2)
+        assert idle.socket.recv(1) == b""
+    server.wait()
+    wait_until(lambda: not server.survivors(), message="everybody to leave")
+
+
 def test_with_reload_nobody_outlives_the_arbiter(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(HELLO)
     server = serve("--reload", "web:app", cwd=tmp_path)

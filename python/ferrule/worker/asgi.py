@@ -16,7 +16,7 @@ from ..loops import choose_event_loop
 from .context import WorkerContext
 from .lifespan import Lifespan
 from .stacks import task_stack
-from .worker import LONGEST_GRACE, Worker, core_options
+from .worker import Worker, core_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class AsgiWorker(Worker):
     async def _drain(self, loop: asyncio.AbstractEventLoop, server: _core.AsgiServer) -> None:
         self.context.slot.draining()
         assert self._deadline is not None  # draining began with a stop
-        server.drain(min(self._deadline - loop.time(), LONGEST_GRACE))
+        server.drain(self.drain_time(self._deadline - loop.time()))
         self._draining.set()  # afterwards: a response that this brings about says that it is the last
         while not server.is_idle() and loop.time() < self._deadline:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(DRAIN_POLL)

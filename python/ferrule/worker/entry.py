@@ -17,7 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .worker import Worker
 
-LOST_ARBITER_LIMIT = 1.5  # s after which a worker without an arbiter goes, whatever it is doing
+LOST_ARBITER_LIMIT = (
+    1.0  # s after which a worker without an arbiter goes, whatever it is doing; half of what is promised
+)
 
 
 def run(context: WorkerContext) -> int:

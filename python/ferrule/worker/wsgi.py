@@ -17,7 +17,7 @@ from .. import _core
 from ..errors import EXIT_OK
 from ..importer import Application
 from .context import WorkerContext
-from .worker import LONGEST_GRACE, Worker, core_options
+from .worker import Worker, core_options
 
 DRAIN_POLL = 0.02  # s between looks at whether everything in flight is done
 JOIN_LIMIT = 0.5  # s for threads to notice that they are to end
@@ -87,7 +87,7 @@ class WsgiWorker(Worker):
     def _drain(self, server: _core.WsgiServer) -> None:
         assert self._deadline is not None  # draining began with a stop
         self.context.slot.draining()
-        server.drain(min(self._deadline - time.monotonic(), LONGEST_GRACE))
+        server.drain(self.drain_time(self._deadline - time.monotonic()))
         self._draining.set()  # afterwards: a response that this brings about says that it is the last
         while not server.is_idle() and time.monotonic() < self._deadline:
             self._wait(DRAIN_POLL)
