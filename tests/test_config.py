@@ -155,6 +155,9 @@ TOML_BAD = [
     ("max-request = 3", "server.toml: no such setting: max-request; did you mean max-requests?"),
     ("qqqqqq = 3", "server.toml: no such setting: qqqqqq"),
     ("max_requests = 3\nmax-requests = 4", "server.toml: max-requests: the same setting as max_requests, given twice"),
+    ("bind = ['a:1', 'b:x']", "server.toml: bind: expected HOST:PORT, [V6]:PORT, unix:/PATH or fd://N, got 'b:x'"),
+    ("port = 65536", "server.toml: port: expected a port from 0 to 65535, got 65536"),
+    ("[server]\nworkers = 3", "server.toml: expected settings at the top of the file, not in a table named server"),
     ("bind = '127.0.0.1:1'\nport = 2", "server.toml: bind and server.toml: port cannot be given together"),
 ]
 
@@ -187,6 +190,8 @@ def test_toml_takes_kebab_and_snake_case_and_native_values(sources: Sources) -> 
 def test_pyproject_is_used_only_where_it_has_the_table(sources: Sources) -> None:
     sources.write("pyproject.toml", "[tool.other]\nworkers = 9\n")
     assert sources.settings().workers == 0
+    sources.write("pyproject.toml", "tool = 1\n")
+    assert sources.settings().workers == 0
     sources.write("pyproject.toml", "[tool.ferrule]\nworkers = 9\n")
     assert sources.load().origins["workers"] == "pyproject.toml: workers"
     assert sources.settings().workers == 9
@@ -209,6 +214,7 @@ def test_yaml_has_its_settings_under_server(sources: Sources) -> None:
         ("server:\n  workers: x\n", "s.yaml: workers: expected an integer from 0 to 4096, got 'x'"),
         ("server: [\n", "s.yaml: is not YAML (line 2)"),
         ("server:\n  thread: 2\n", "s.yaml: no such setting: thread; did you mean threads?"),
+        ("server:\n  app: 2026-13-01\n", "s.yaml: is not YAML"),
     ):
         sources.write("s.yaml", text)
         assert sources.error("-c", "s.yaml") == message
@@ -245,6 +251,7 @@ def test_a_python_file_gives_gunicorn_names_and_hooks(sources: Sources) -> None:
         ("workers = 'x'\n", "c.py: workers: expected an integer from 0 to 4096, got 'x'"),
         ("\nworkers = nope\n", "c.py: line 2: NameError: name 'nope' is not defined"),
         ("workers = = 3\n", "c.py: line 1: invalid syntax"),
+        ("import sys\nsys.exit('no database')\n", "c.py: line 2: SystemExit: no database"),
     ],
 )
 def test_a_bad_python_file_is_refused_in_one_line(sources: Sources, text: str, message: str) -> None:
@@ -307,7 +314,7 @@ def test_contradicting_ways_to_say_an_address_are_refused(sources: Sources) -> N
     assert sources.error("--bind", "a:1", "--port", "2") == "--bind and --port cannot be given together"
     assert sources.error("--uds", "/a", "--fd", "2") == "--uds and --fd cannot be given together"
     assert sources.error("-b", "a:1", "-b", "a:1") == "--bind: a:1 is given twice"
-    assert sources.error("--port", "x") == "--port: expected a port, got 'x'"
+    assert sources.error("--port", "x") == "--port: expected a port from 0 to 65535, got 'x'"
     assert sources.error("--host", "a b") == "--host: expected a host name or address, got 'a b'"
     assert sources.error(env={"PORT": "99999"}).startswith("PORT: expected a port")
 
@@ -319,9 +326,9 @@ def test_contradicting_ways_to_say_an_address_are_refused(sources: Sources) -> N
         ("--timeout-keep-alive=5", "keep_alive", 5.0),
         ("--timeout-graceful-shutdown=5", "graceful_timeout", 5.0),
         ("--limit-max-requests=5", "max_requests", 5),
-        ("--access-logfile=x", "access_log_file", "x"),
+        ("--access-logfile=/x", "access_log_file", "/x"),
         ("--access-logfile=-", "access_log_file", None),
-        ("--error-logfile=x", "log_file", "x"),
+        ("--error-logfile=/x", "log_file", "/x"),
         ("--chdir=/tmp", "app_dir", "/tmp"),
         ("--limit-request-field_size=5", "limit_request_field_size", 5),
         ("--no-access-log", "access_log", False),

@@ -143,8 +143,8 @@ def test_a_broken_sni_table_is_one_line_that_says_what_is_expected(read: Load, t
             ("--certfile=x", "--client-cert=optional"),
             "--client-cert optional needs --ca-certs: the authorities that issue the certificates",
         ),
-        (("-b", "a:1?tls=maybe"), "--bind: expected tls=off or on, got ['a:1?tls=maybe']"),
-        (("-b", "a:1?http=3"), "--bind: expected http=1 or 2 or auto, got ['a:1?http=3']"),
+        (("-b", "a:1?tls=maybe"), "--bind: expected tls=off or on, got 'a:1?tls=maybe'"),
+        (("-b", "a:1?http=3"), "--bind: expected http=1 or 2 or auto, got 'a:1?http=3'"),
         (("-b", "a:1", "-b", "a:1?tls=off"), "--bind: a:1 is given twice"),
         (
             ("--certfile=x", "--ciphers=HIGH:!aNULL"),

@@ -34,7 +34,7 @@ def find(directory: str) -> str | None:
     """The file that is used when none is named: `server.toml`, or a `pyproject.toml` with a `[tool.ferrule]` table."""
     for name in AUTOMATIC:
         path = os.path.join(directory, name)
-        if os.path.isfile(path) and (name != "pyproject.toml" or "ferrule" in _toml(path).get("tool", {})):
+        if os.path.isfile(path) and (name != "pyproject.toml" or "ferrule" in _tools(_toml(path))):
             return path
     return None
 
@@ -90,11 +90,19 @@ def _toml(path: str, shown: str | None = None) -> dict[str, Any]:
 def _toml_settings(path: str, shown: str) -> dict[Any, Any]:
     document = _toml(path, shown)
     if os.path.basename(path) != "pyproject.toml":
+        if isinstance(document.get("server"), dict):
+            raise ConfigError(f"{shown}: expected settings at the top of the file, not in a table named server")
         return document
-    table = document.get("tool", {}).get("ferrule", {})
+    table = _tools(document).get("ferrule", {})
     if not isinstance(table, dict):
         raise ConfigError(f"{shown}: expected tool.ferrule to be a table")
     return table
+
+
+def _tools(document: dict[str, Any]) -> dict[str, Any]:
+    """The table [tool] of a pyproject.toml, which other programs own as well."""
+    tools = document.get("tool")
+    return tools if isinstance(tools, dict) else {}
 
 
 def _yaml_settings(path: str, shown: str) -> dict[Any, Any]:
@@ -105,7 +113,7 @@ def _yaml_settings(path: str, shown: str) -> dict[Any, Any]:
         raise ConfigError(f"{shown}: YAML needs PyYAML: pip install 'ferrule[yaml]'") from None
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for dates and numbers that do not exist
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1})" if mark is not None else ""
         raise ConfigError(f"{shown}: is not YAML{place}") from None
@@ -127,8 +135,8 @@ def _python(path: str, shown: str) -> ConfigFile:
     try:
         exec(compile(source, path, "exec"), namespace)
     except SyntaxError as error:
-        raise ConfigError(f"{shown}: line {error.lineno}: {error.msg}") from None
-    except Exception as error:
+        raise ConfigError(f"{shown}: line {error.lineno or 1}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
         line = _last_line_in(error, path)
         raise ConfigError(f"{shown}: line {line}: {type(error).__name__}: {error}") from None
 

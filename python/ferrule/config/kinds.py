@@ -28,6 +28,14 @@ class Kind(Record):
     boolean: bool = False  # its flag takes no value and has a --no- form
 
 
+class ItemError(ValueError):
+    """One item of a list is not what is expected."""
+
+    def __init__(self, message: str, item: object) -> None:
+        super().__init__(message)
+        self.item = item
+
+
 def integer(low: int = 0, high: int | None = None) -> Kind:
     def parse(raw: object) -> int:
         if isinstance(raw, bool) or not isinstance(raw, int | str):
@@ -241,7 +249,13 @@ def many(kind: Kind, separator: str = ",") -> Kind:
             items = list(raw.items())
         else:
             raise ValueError
-        return tuple(kind.parse(item) for item in items)
+        return tuple(parse_item(item) for item in items)
+
+    def parse_item(item: object) -> Any:
+        try:
+            return kind.parse(item)
+        except ValueError as error:
+            raise ItemError(str(error), item) from None
 
     metavar = "NAME,..." if "|" in kind.metavar else kind.metavar
     return kind._replace(parse=parse, metavar=metavar, many=True, separator=separator)

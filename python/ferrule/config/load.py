@@ -16,6 +16,7 @@ from . import files
 from .binds import TCP, Bind, format_tcp, parse_bind
 from .environment import read_env_file
 from .hooks import NO_HOOKS, Hooks
+from .kinds import ItemError
 from .names import BIND_PARTS, MIGRATION, MIGRATION_VALUE_ADVICE, MIGRATION_VALUES, nearest
 from .settings import LATER, Row, Settings, flag_of, rows
 from .tls import check_tls
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PREFIX = "FERRULE_"
 _NOT_SETTINGS = frozenset(("CONFIG", "VECTORS", "LISTENERS", "PREDECESSOR", "HOSTED"))
 """Variables of the prefix that mean something else: the file to read, and what processes of one server tell others."""
+_LOG_FILES = ("access_log_file", "log_file")
+"""Opened again after rotation by processes that have gone to --app-dir meanwhile."""
 
 
 class Given(Record):
@@ -74,7 +77,7 @@ def load(flags: Source, environ: Mapping[str, str], directory: str, config: str 
         variables = read_env_file(os.path.join(directory, str(env_file.raw)), env_file.where)
         sources.insert(2, _environment(variables, warnings, f"{env_file.raw}: "))
 
-    settings, origins = _resolve(sources, warnings)
+    settings, origins = _resolve(sources, warnings, directory)
     hooks = Hooks(document.hooks) if document else Hooks()
     return Loaded(settings, origins, tuple(warnings), hooks, path, variables)
 
@@ -115,7 +118,7 @@ def _environment(environ: Mapping[str, str], warnings: list[str], shown: str = "
     return source
 
 
-def _resolve(sources: Sequence[Source], warnings: list[str]) -> tuple[Settings, dict[str, str]]:
+def _resolve(sources: Sequence[Source], warnings: list[str], directory: str) -> tuple[Settings, dict[str, str]]:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     _warn_of_migration(sources, warnings)
@@ -129,6 +132,9 @@ def _resolve(sources: Sequence[Source], warnings: list[str]) -> tuple[Settings, 
             continue
         values[name] = _checked(name, row, given)
         origins[name] = given.where
+    for name in _LOG_FILES:
+        if values.get(name) is not None:
+            values[name] = os.path.join(directory, values[name])
     settings = Settings(**values)
     _check_together(settings, origins)
     check_tls(settings, origins, warnings)
@@ -154,7 +160,8 @@ def _parse(parse: Any, expects: str, given: Given, *, quote: bool = True) -> Any
     except ValueError as error:
         # Only errors of our own kinds carry a sentence; int() and friends speak of Python.
         expects = str(error) or expects
-        got = f", got {_quoted(given.raw)}" if quote else ""
+        raw = error.item if isinstance(error, ItemError) else given.raw
+        got = f", got {_quoted(raw)}" if quote else ""
         raise ConfigError(f"{given.where}: expected {expects}{got}") from None
 
 
@@ -197,7 +204,9 @@ def _tcp_bind(host: Given | None, port: Given | None) -> Bind:
     number = 8000
     if port is not None:
         row_kind = rows()["backlog"].kind  # any integer; the range is checked with the address
-        number = _parse(row_kind.parse if str(port.raw).strip() != "0" else lambda raw: 0, "a port", port)
+        number = _parse(
+            row_kind.parse if str(port.raw).strip() != "0" else lambda raw: 0, "a port from 0 to 65535", port
+        )
     given = host or port
     assert given is not None  # the caller found one of the two
     name = str(host.raw) if host is not None else "127.0.0.1"
