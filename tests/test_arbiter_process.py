@@ -270,34 +270,3 @@ def test_files_that_do_not_matter_are_not_watched(site: Path, serve: Serve) -> N
     assert "Change detected" not in server.stderr
     (site / "page.html").write_text("x")
     server.wait_for_log(r"Change detected path=\S+page\.html")
-
-
-def command(path: Path, line: str) -> str:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(path))
-        client.sendall(line.encode())
-        with client.makefile() as answer:
-            return answer.readline().strip()
-
-
-def test_the_control_socket_takes_commands_from_its_owner(site: Path, serve: Serve) -> None:
-    path = site / "control"
-    server = serve("-w", "1", "--control-socket", str(path), "web:app", cwd=site)
-    server.wait_for_log("Worker ready")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert command(path, "scale +1\n") == "ok"
-    server.wait_for_log("Worker ready", count=2)
-    assert command(path, "scale 1\n") == "ok"
-    server.wait_for_log("Worker left")
-    assert command(path, "scale 0\n").startswith("error: expected 1 to ")
-    assert command(path, "scale x\n") == "error: expected reload, stop, or scale N|+N|-N"
-    assert command(path, "dance\n").startswith("error: expected reload")
-    assert command(path, "x" * 300).startswith("error: ")
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.connect(str(path))  # says nothing: nobody else has to wait for it
-        assert command(path, "reload\n") == "ok"
-    server.wait_for_log("cause=reload exit=0", timeout=20)
-    assert command(path, "stop\n") == "ok"
-    assert server.wait() == 0
-    assert not path.exists()

@@ -101,6 +101,11 @@ class Arbiter:
         return self._generation.settings
 
     @property
+    def _ending(self) -> bool:
+        """Whether it was told to stop, be it that it still accepts for a while."""
+        return self._stopping or self._stop_at is not None
+
+    @property
     def _certificates(self) -> Certificates | None:
         return self._generation.certificates
 
@@ -215,6 +220,7 @@ class Arbiter:
             self._fleet.act()
 
     def _wait(self) -> None:
+        wakes = [self._fleet.wake]
         poller = select.poll()
         poller.register(self._signals.fileno(), select.POLLIN)
         for descriptor in self._fleet.descriptors():
@@ -222,11 +228,11 @@ class Arbiter:
         if self._control is not None:
             for descriptor in self._control.descriptors():
                 poller.register(descriptor, select.POLLIN)
+            wakes.append(self._control.wake)
         if self._reloader is not None:
             poller.register(self._reloader.fileno(), select.POLLIN)
         if self._successor is not None and self._successor.ready_fd is not None:
             poller.register(self._successor.ready_fd, select.POLLIN)
-        wakes = [self._fleet.wake]
         if self._stop_at is not None:
             wakes.append(self._stop_at)
         if self._certificates is not None and not self._stopping:
@@ -244,7 +250,7 @@ class Arbiter:
                 self._stop_gracefully(number.name)
             case signal.SIGINT | signal.SIGQUIT:
                 self._stop_quickly(number.name)
-            case _ if self._stopping or self._stop_at is not None:
+            case _ if self._ending:
                 pass  # too late for anything else
             case signal.SIGHUP:
                 self.log.info("Reloading", signal=number.name)
@@ -266,6 +272,8 @@ class Arbiter:
     def _execute(self, words: list[str]) -> str:
         """A command from the control socket."""
         match words:
+            case ["reload"] | ["scale", _] if self._ending:
+                return "error: the server is stopping"
             case ["reload"]:
                 self._reload()
             case ["stop"]:
@@ -290,7 +298,7 @@ class Arbiter:
         return True
 
     def _stop_gracefully(self, why: str) -> None:
-        if self._stopping or self._stop_at is not None:
+        if self._ending:
             return
         # Whoever reads that the server is stopping finds it so: readiness says 503 before the log says why.
         self._fleet.unready()
@@ -328,7 +336,7 @@ class Arbiter:
             reloader.close()
             self._reloader = None
             return
-        if changed is not None:
+        if changed is not None and not self._ending:
             self.log.info("Change detected", path=changed)
             self._reload()
 

@@ -17,6 +17,8 @@ from .listeners import Listener, open_listener
 LONGEST_COMMAND = 256  # bytes
 PATIENCE = 5.0  # s that a client may take for its line
 MOST_CLIENTS = 16
+BACKLOG = 64  # clients that wait for a place
+ACCEPT_RETRY = 1.0  # s until an accept that failed is tried again
 
 
 class ControlSocket:
@@ -24,40 +26,62 @@ class ControlSocket:
 
     def __init__(self, path: str, execute: Callable[[list[str]], str]) -> None:
         """Raises `BindError`."""
-        self._listener: Listener = open_listener(Bind(f"unix:{path}", UNIX, path=path, mode=0o600), 8)
+        self._listener: Listener = open_listener(Bind(f"unix:{path}", UNIX, path=path, mode=0o600), BACKLOG)
         self._execute = execute
         self._clients: dict[socket.socket, tuple[bytes, float]] = {}
+        self._accept_again = 0.0
 
     def descriptors(self) -> list[int]:
-        """What the arbiter's loop should wait for."""
-        return [self._listener.socket.fileno(), *(client.fileno() for client in self._clients)]
+        """What the arbiter's loop should wait for: the listener only while there is something to be done about it."""
+        clients = [client.fileno() for client in self._clients]
+        return [self._listener.socket.fileno(), *clients] if self._can_accept() else clients
+
+    @property
+    def wake(self) -> float:
+        """When something is to be done although nothing has arrived (monotonic)."""
+        deadlines = [deadline for _, deadline in self._clients.values()]
+        if self._accept_again > time.monotonic():
+            deadlines.append(self._accept_again)
+        return min(deadlines, default=float("inf"))
 
     def serve(self) -> None:
         """Take in whatever has arrived."""
-        with contextlib.suppress(OSError):
-            while len(self._clients) < MOST_CLIENTS:
-                client, _ = self._listener.socket.accept()
-                client.setblocking(False)
-                self._clients[client] = (b"", time.monotonic() + PATIENCE)
         for client, (received, deadline) in list(self._clients.items()):
+            self._hear(client, received, deadline)
+        for _ in range(MOST_CLIENTS - len(self._clients)):
             try:
-                chunk = client.recv(LONGEST_COMMAND)
+                client, _ = self._listener.socket.accept()
             except BlockingIOError:
-                if time.monotonic() > deadline:
-                    self._drop(client)
-                continue
-            except OSError:
-                self._drop(client)
-                continue
-            line = received + chunk
-            if b"\n" not in line and chunk and len(line) < LONGEST_COMMAND:
-                self._clients[client] = (line, deadline)
-                continue
+                break
+            except OSError:  # out of descriptors: the listener stays readable
+                self._accept_again = time.monotonic() + ACCEPT_RETRY
+                break
+            client.setblocking(False)
+            deadline = time.monotonic() + PATIENCE
+            self._clients[client] = (b"", deadline)
+            self._hear(client, b"", deadline)
+
+    def _can_accept(self) -> bool:
+        return len(self._clients) < MOST_CLIENTS and time.monotonic() >= self._accept_again
+
+    def _hear(self, client: socket.socket, received: bytes, deadline: float) -> None:
+        try:
+            chunk = client.recv(LONGEST_COMMAND)
+        except BlockingIOError:
+            chunk = None
+        except OSError:
+            chunk = b""
+        line = received + (chunk or b"")
+        if b"\n" in line or len(line) >= LONGEST_COMMAND or (chunk == b"" and line):
             words = line.partition(b"\n")[0].decode(errors="replace").split()
             # The answer fits any socket buffer; a client that does not read it loses it.
             with contextlib.suppress(OSError):
                 client.send((self._execute(words) + "\n").encode())
             self._drop(client)
+        elif chunk == b"" or time.monotonic() >= deadline:
+            self._drop(client)
+        else:
+            self._clients[client] = (line, deadline)
 
     def leave_in_child(self) -> None:
         """After fork: the worker has no part in this."""
