@@ -176,17 +176,23 @@ def test_a_reload_that_cannot_start_leaves_the_old_workers_serving(serve: Serve,
         "    return [b'%s']\n"
     )
     (tmp_path / "web.py").write_text(good % "1")
-    server = serve("-w", "2", "web:app", cwd=tmp_path)
+    config = tmp_path / "c.py"
+    config.write_text("")
+    server = serve("-c", "c.py", "-w", "2", "web:app", cwd=tmp_path)
     server.wait_for_log("Worker ready", count=2)
     with Load(server.address) as load:
         (tmp_path / "web.py").write_text("import nothing_like_this\n")
         server.send_signal(signal.SIGHUP)
         server.wait_for_log("Reload failed, the old workers go on")
         assert "ModuleNotFoundError: No module named 'nothing_like_this'" in server.stderr
-        (tmp_path / "server.toml").write_text("workers = [\n")
+        config.write_text("workers = [\n")
         server.send_signal(signal.SIGHUP)
-        server.wait_for_log(r"Reload failed, the old workers go on reason=.server\.toml: is not TOML")
-        (tmp_path / "server.toml").unlink()
+        server.wait_for_log(r"Reload failed, the old workers go on reason=.c\.py: line 1: ")
+        # What goes on in a Python file is its author's; it must not take the server with it.
+        config.write_text("import sys\nsys.exit('no database')\n")
+        server.send_signal(signal.SIGHUP)
+        server.wait_for_log("Reload failed, the old workers go on reason=.*SystemExit: no database")
+        config.write_text("")
         (tmp_path / "web.py").write_text(good % "2")
         server.send_signal(signal.SIGHUP)
         server.wait_for_log("cause=reload exit=0", count=2, timeout=30)

@@ -18,7 +18,7 @@ from ferrule.api import prepare
 from ferrule.config.load import from_keywords
 from ferrule.errors import AppError, BindError, ConfigError
 from ferrule.servers.ports import ApplicationServerPort
-from tests.apps import anywhere
+from tests.apps import anywhere, process
 from tests.support.server import wait_until
 from tests.support.tls import Authority, presented
 
@@ -172,3 +172,17 @@ def test_what_cannot_be_is_said_to_the_caller(interface: str, tmp_path: Path, mo
         monkeypatch.setenv("FAIL_LIFESPAN", "1")
         with pytest.raises(AppError, match="application failed to start: no database"):
             asyncio.run(run(lifespan="on"))
+
+
+def test_the_grace_of_the_settings_is_what_requests_have(interface: str, tmp_path: Path) -> None:
+    async def program() -> None:
+        apps: dict[str, Callable[..., Any]] = {"asgi": process.asgi, "wsgi": process.wsgi}
+        async with serving(apps[interface], tmp_path) as (server, task):
+            asked = asyncio.create_task(ask(server, "/long"))  # 2.5 s
+            await until(lambda: server.stats is not None and server.stats.requests == 1)
+            server.shutdown()
+            assert len(await asked) >= 100
+            await asyncio.wait_for(task, 30)
+        assert "arbiter" not in (tmp_path / "log").read_text()
+
+    asyncio.run(program())

@@ -270,3 +270,37 @@ def test_a_daemon_that_cannot_start_says_so_to_its_caller(tmp_path: Path) -> Non
     failed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, cwd=tmp_path)
     assert failed.returncode == 3
     assert "no module named nothing" in failed.stderr
+
+
+PRELOADED = """
+import sys, time
+sys.stderr.write("importing\\n")
+time.sleep({seconds})
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"hi"]
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_still_starts_stops_tidily(serve: Serve, tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "web.py").write_text(PRELOADED.format(seconds=3600))
+    server = serve("--preload", "-b", "unix:s", "-p", "pid", "web:app", cwd=tmp_path, ready=False)
+    server.wait_for_log("importing")
+    assert (tmp_path / "s").exists()
+    assert (tmp_path / "pid").exists()
+    assert server.stop(number) == 0
+    assert f"Stopped before it served by={number.name}" in server.stderr
+    assert "Traceback" not in server.stderr
+    assert not (tmp_path / "s").exists()
+    assert not (tmp_path / "pid").exists()
+
+
+def test_a_reload_while_the_server_still_starts_is_done_afterwards(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "web.py").write_text(PRELOADED.format(seconds=1))
+    server = serve("--preload", "-w", "1", "web:app", cwd=tmp_path, ready=False)
+    server.wait_for_log("importing")
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_log("Reloading signal=SIGHUP")
+    server.wait_for_log("Worker ready")
+    assert httpx.get(server.url, timeout=30).text == "hi"

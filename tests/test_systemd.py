@@ -81,6 +81,7 @@ def test_inherited_descriptors_count_only_for_the_process_they_name() -> None:
 def test_the_watchdog_is_fed_only_by_the_process_it_is_meant_for() -> None:
     assert Notifier({"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "42"}, 42).watchdog_interval == 2.0
     assert Notifier({"WATCHDOG_USEC": "4000000"}, 42).watchdog_interval == 2.0
+    assert Notifier({"WATCHDOG_USEC": "0"}, 42).watchdog_interval is None  # off, and not as often as possible
     assert Notifier({"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "41"}, 42).watchdog_interval is None
     assert Notifier({}, 42).watchdog_interval is None
 

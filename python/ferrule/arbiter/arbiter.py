@@ -19,7 +19,7 @@ from ..config.hooks import ServerFacts
 from ..config.tls import speaks_tls
 from ..errors import EXIT_BOOT, EXIT_FAILURE, EXIT_OK, ConfigError, FerruleError
 from ..importer import Application
-from ..logs import Log, open_log
+from ..logs import Log, format_traceback, open_log
 from ..worker.context import WorkerContext
 from ..worker.report import ReportWriter
 from .fleet import Fleet
@@ -30,13 +30,12 @@ from .process import (
     PidFile,
     go_to_background,
     name_process,
-    open_access_log,
     raise_descriptor_limit,
     resolve_identity,
 )
 from .runtime import RuntimeDirectory
 from .scoreboard import Scoreboard
-from .signals import SignalQueue
+from .signals import Interrupted, SignalQueue
 from .sockets import Sockets
 from .systemd import Notifier
 from .upgrade import Successor, start_successor
@@ -117,6 +116,11 @@ class Arbiter:
         except Exception as error:
             self._clean_up(error.exit_code if isinstance(error, FerruleError) else EXIT_FAILURE)
             raise
+        except Interrupted as interrupted:
+            self._signals.install()
+            self.log.info("Stopped before it served", by=interrupted.name)
+            self._clean_up(EXIT_OK)
+            return EXIT_OK
         try:
             while self._exit_code is None:
                 self._tick()
@@ -142,10 +146,11 @@ class Arbiter:
         if settings.daemon and not self._sockets.predecessor.pid:
             self._background = go_to_background()
             self._pid = os.getpid()
+        self._signals.install_for_start()
         if too_low := raise_descriptor_limit(settings.connections):
             self.log.warning("Open files are limited below --connections", limit=too_low[0], needed=too_low[1])
         self._prepare_listeners(self._generation, self.log)
-        self._generation.access_fd = open_access_log(settings, self._identity)
+        self._generation.open_access_log(self._identity)
         if settings.pid is not None:
             self._pid_file = PidFile(settings.pid)
             self._pid_file.write()
@@ -261,7 +266,7 @@ class Arbiter:
                 self._scale(self._fleet.target - 1)
             case signal.SIGUSR1:
                 self.log.reopen()
-                self._reopen_access_log()
+                self._reopen_access_logs()
                 self._fleet.send(signal.SIGUSR1)
             case signal.SIGUSR2:
                 self._upgrade()
@@ -345,13 +350,17 @@ class Arbiter:
         self._notifier.reloading()
         try:
             generation = self._next_generation()
-        except (FerruleError, OSError) as error:
+        except Exception as error:
+            # Whatever a configuration file, or a defect of ours, has come up with: those who serve go on serving.
             self._keep_listening()
-            self.log.error("Reload failed, the old workers go on", reason=str(error))
+            traceback = None if isinstance(error, FerruleError | OSError) else format_traceback(error)
+            self.log.error("Reload failed, the old workers go on", reason=str(error), traceback=traceback)
             self._notifier.ready(self._status())
             return
         if self._fallback is None and self._generation.proven:
             self._fallback = self._generation
+        else:
+            self._generation.release()
         self._generation = self._fleet.generation = generation
         self._fleet.target = worker_count(generation.settings)
         self._fleet.retry_at_once()
@@ -365,7 +374,7 @@ class Arbiter:
         generation = Generation(self._newest + 1, loaded)
         try:
             self._prepare_listeners(generation, log)
-            generation.access_fd = open_access_log(loaded.settings, self._identity, self._generation.access_fd)
+            generation.open_access_log(self._identity)
         except BaseException:
             log.close()
             raise
@@ -379,7 +388,7 @@ class Arbiter:
 
     def on_proven(self, generation: Generation, worker: WorkerProcess) -> None:
         """The first worker of a generation is ready: it is what the server is from now on."""
-        self._fallback = None
+        self._drop_fallback()
         self._sockets.keep_only(generation.listeners)
         pid = os.getpid()
         self.log.info("Ready", pid=pid, workers=self._fleet.target, **worker.facts, version=__version__)
@@ -399,6 +408,7 @@ class Arbiter:
             self._stop(QUICK_GRACE, "no worker could start")
             return
         self.log.error("Reload failed, the old workers go on")
+        generation.release()
         self._generation = self._fleet.generation = self._fallback
         self._fallback = None
         self._keep_listening()
@@ -410,12 +420,19 @@ class Arbiter:
         fallback = self._fallback.listeners if self._fallback is not None else []
         self._sockets.keep_only([*self._generation.listeners, *fallback])
 
-    def _reopen_access_log(self) -> None:
+    def _drop_fallback(self) -> None:
+        if self._fallback is not None:
+            self._fallback.release()
+            self._fallback = None
+
+    def _reopen_access_logs(self) -> None:
         """For the workers to come; those that live do it themselves."""
-        try:
-            open_access_log(self.settings, self._identity, self._generation.access_fd)
-        except ConfigError as error:
-            self.log.error(str(error))
+        for generation in (self._generation, self._fallback):
+            try:
+                if generation is not None:
+                    generation.open_access_log(self._identity)
+            except ConfigError as error:
+                self.log.error(str(error))
 
     # Upgrade
 
@@ -458,6 +475,7 @@ class Arbiter:
 
     def worker_context(self, generation: Generation, id: int, slot: int, writer: int) -> WorkerContext:
         self._leave_in_child()
+        self._drop_fallback()
         title = self._title(f"worker {id}")
         name_process(title, f"{self.settings.proc_name or 'ferrule'}-w{id}"[-15:])
         return WorkerContext(
@@ -505,7 +523,7 @@ class Arbiter:
         """A hook of the arbiter's side may fail, the server goes on; before it has begun, the failure ends it."""
         try:
             self._generation.hooks.call(name, *arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if name == "on_starting":
                 raise FerruleError(f"hook on_starting failed: {type(error).__name__}: {error}") from error
             self.log.exception(f"Hook {name} failed")

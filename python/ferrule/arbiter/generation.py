@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..config import Bind, Hooks, Loaded, Settings
 from ..config.tls import speaks_tls
 from .listeners import Listener
+from .process import STDOUT, Identity, close_access_log, open_access_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Generation:
         self.listeners: list[Listener] = []
         self.binds: tuple[Bind, ...] = ()
         self.certificates: Certificates | None = None  # where a listener speaks TLS
-        self.access_fd = 1
+        self.access_fd = STDOUT  # what its workers inherit
         self.proven = False  # whether a worker of it was ever ready
         self.complained: set[str] = set()  # start-up failures that were logged already
 
@@ -34,6 +35,17 @@ class Generation:
     @property
     def hooks(self) -> Hooks:
         return self.loaded.hooks
+
+    def open_access_log(self, identity: Identity) -> None:
+        """Open the file of the settings, or once more after rotation. Raises `ConfigError`, and keeps the old one."""
+        fresh = open_access_log(self.settings, identity)
+        close_access_log(self.access_fd)
+        self.access_fd = fresh
+
+    def release(self) -> None:
+        """No worker will be started with it any more. Those that live have descriptors of their own."""
+        close_access_log(self.access_fd)
+        self.access_fd = STDOUT
 
     @property
     def urls(self) -> tuple[str, ...]:

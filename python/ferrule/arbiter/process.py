@@ -6,6 +6,7 @@ Knows nothing of workers or sockets' purpose.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..config import Settings
 
+STDOUT = 1
 DESCRIPTORS_BESIDES_CONNECTIONS = 64  # listeners, logs, pipes, and some files of the application
 
 
@@ -118,21 +120,27 @@ def resolve_identity(user: str | None, group: str | None) -> Identity:
     return Identity(uid, gid, name)
 
 
-def open_access_log(settings: Settings, identity: Identity, fd: int = 1) -> int:
-    """Open the access log; `fd` is the descriptor of an earlier opening, which stays the same for the new file."""
-    if not settings.access_log or settings.access_log_file is None:
-        return 1
+def open_access_log(settings: Settings, identity: Identity) -> int:
+    """Open the access log; where there is no file for it, that is standard output. Raises `ConfigError`."""
     path = settings.access_log_file
+    if not settings.access_log or path is None:
+        return STDOUT
+    fd: int | None = None
     try:
-        fresh = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # A FIFO that nobody reads is an error then, instead of a server that hangs.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         identity.give(path)
     except OSError as error:
-        raise ConfigError(f"access-log-file: cannot open {path}: {error.strerror}") from None
-    if fd <= 2:
-        return fresh
-    os.dup2(fresh, fd, inheritable=False)
-    os.close(fresh)
+        close_access_log(fd)
+        reason = "it is a FIFO that nobody reads, or a socket" if error.errno == errno.ENXIO else error.strerror
+        raise ConfigError(f"access-log-file: cannot open {path}: {reason}") from None
     return fd
+
+
+def close_access_log(fd: int | None) -> None:
+    """Standard output, which is not only ours, stays open."""
+    if fd is not None and fd != STDOUT:
+        os.close(fd)
 
 
 class Background:

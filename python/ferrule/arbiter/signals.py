@@ -21,6 +21,15 @@ HANDLED = (
     signal.SIGWINCH,
     signal.SIGCHLD,
 )
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class Interrupted(BaseException):
+    """Raised wherever the start has got to by a signal that stops it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
 
 
 class SignalQueue:
@@ -33,11 +42,19 @@ class SignalQueue:
         self._previous: dict[int, signal._HANDLER] = {}
         self._previous_fd = -1
 
-    def install(self) -> None:
-        """Take over the handled signals. Main thread only."""
+    def install_for_start(self) -> None:
+        """Take over the handled signals; until `install`, those that stop the server raise `Interrupted`, because a
+        start may take long without coming back to any loop. Main thread only."""
         self._previous_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in HANDLED:
-            self._previous[number] = signal.signal(number, _enqueued_by_the_interpreter)
+            handler = _interrupt if number in STOPPING else _enqueued_by_the_interpreter
+            self._previous[number] = signal.signal(number, handler)
+
+    def install(self) -> None:
+        """From now on only enqueue, whatever an application that was imported meanwhile has made of the handlers."""
+        for number in HANDLED:
+            signal.signal(number, _enqueued_by_the_interpreter)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
         return self._reader
@@ -76,3 +93,7 @@ class SignalQueue:
 
 def _enqueued_by_the_interpreter(number: int, frame: FrameType | None) -> None:
     """The number is in the pipe already; a Python handler must exist for that to happen."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)

@@ -31,7 +31,7 @@ class Notifier:
     def __init__(self, environ: MutableMapping[str, str], pid: int) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
         interval, owner = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
-        wanted = interval.isdigit() and owner in ("", str(pid))
+        wanted = interval.isdecimal() and int(interval) > 0 and owner in ("", str(pid))
         self.watchdog_interval = int(interval) / 2e6 if wanted else None  # s; half of what is tolerated
         self._watchdog_usec = interval
         self._next_watchdog = 0.0

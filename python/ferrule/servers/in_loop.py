@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..arbiter.certificates import Certificates
 from ..arbiter.listeners import Listener, open_listeners
-from ..arbiter.process import open_access_log, resolve_identity
+from ..arbiter.process import close_access_log, open_access_log, resolve_identity
 from ..arbiter.scoreboard import Scoreboard
 from ..config.hooks import NO_HOOKS, ServerFacts
 from ..config.tls import speaks_tls
@@ -135,6 +135,10 @@ class _InProgram(Worker):
     @abstractmethod
     def stop_soon(self, grace: float | None = None) -> None:
         """As `stop`, from any thread, within what the settings grant (None)."""
+
+    def grace(self) -> float:
+        """As the settings say: nobody else has a say in it."""
+        return self.settings.graceful_timeout or float("inf")
 
     def release_listeners(self) -> None:
         for listener in self._listeners:
@@ -262,8 +266,7 @@ def _prepared(
         for listener in listeners:
             listener.close()
             listener.remove_file()
-        if access_fd > 2:
-            os.close(access_fd)
+        close_access_log(access_fd)
 
 
 def loop_name(loop: asyncio.AbstractEventLoop) -> str:
