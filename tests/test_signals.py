@@ -265,6 +265,21 @@ def test_winch_to_a_daemon_retires_the_workers_and_keeps_the_arbiter(tmp_path: P
     assert not pid_file.exists()
 
 
+@APPS
+def test_whoever_reads_the_output_of_a_daemons_start_is_let_go(tmp_path: Path, app: str) -> None:
+    pid_file = tmp_path / "pid"
+    command = [sys.executable, "-m", "ferrule", "-D", "-w", "2", "-b", "127.0.0.1:0", "-p", str(pid_file), app]
+    try:
+        started = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # to the end of both
+        assert started.returncode == 0
+        assert "Without --log-file nobody will see the log" in started.stderr
+        assert "Ready" in started.stderr
+    finally:
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not alive(pid), message="the daemon to end")
+
+
 def test_a_daemon_that_cannot_start_says_so_to_its_caller(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ferrule", "-D", "-w", "1", "-b", "127.0.0.1:0", "nothing.such:app"]
     failed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, cwd=tmp_path)

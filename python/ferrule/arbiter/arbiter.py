@@ -144,6 +144,8 @@ class Arbiter:
         self.call_hook("on_starting", self.facts())
         self._sockets.take_over(os.environ)
         if settings.daemon and not self._sockets.predecessor.pid:
+            if settings.log_file is None:
+                self.log.warning("Without --log-file nobody will see the log of a daemon")
             self._background = go_to_background()
             self._pid = os.getpid()
         self._signals.install_for_start()

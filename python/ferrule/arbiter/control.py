@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ..config import Bind
 from ..config.binds import UNIX
+from ..errors import BindError
 from .listeners import Listener, open_listener
 
 LONGEST_COMMAND = 256  # bytes
@@ -26,7 +27,11 @@ class ControlSocket:
 
     def __init__(self, path: str, execute: Callable[[list[str]], str]) -> None:
         """Raises `BindError`."""
-        self._listener: Listener = open_listener(Bind(f"unix:{path}", UNIX, path=path, mode=0o600), BACKLOG)
+        bind = Bind(f"unix:{path}", UNIX, path=path, mode=0o600)
+        try:
+            self._listener: Listener = open_listener(bind, BACKLOG)
+        except BindError as error:
+            raise BindError(f"--control-socket: {error}") from None
         self._execute = execute
         self._clients: dict[socket.socket, tuple[bytes, float]] = {}
         self._accept_again = 0.0

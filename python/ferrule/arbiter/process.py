@@ -153,10 +153,7 @@ class Background:
         """The server is ready: let the command return 0, and let go of its terminal."""
         if self._fd is None:
             return
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(null, descriptor)
-        os.close(null)
+        leave_terminal()
         self._tell(self._fd, 0)
 
     def failed(self, code: int) -> None:
@@ -169,6 +166,14 @@ class Background:
             os.write(fd, bytes([code]))
         os.close(fd)
         self._fd = None
+
+
+def leave_terminal() -> None:
+    """Let go of what standard input, output and error are: whoever reads them waits until everybody has."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
 
 
 def go_to_background() -> Background:

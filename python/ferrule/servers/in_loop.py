@@ -140,6 +140,9 @@ class _InProgram(Worker):
         """As the settings say: nobody else has a say in it."""
         return self.settings.graceful_timeout or float("inf")
 
+    def leave_terminal(self) -> None:
+        """It is the program's."""
+
     def release_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()

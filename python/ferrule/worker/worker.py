@@ -89,8 +89,16 @@ class Worker(ABC):
 
     def announce(self, **facts: str) -> None:
         """Tell the arbiter, and siblings through the scoreboard, that this worker serves."""
+        self.leave_terminal()
         self.context.slot.ready(time.monotonic_ns())
         self.context.report.ready(interface=self.application.interface, **facts)
+
+    def leave_terminal(self) -> None:
+        """As the arbiter of a daemon does once a worker is ready; until then what goes wrong is to be seen."""
+        if self.settings.daemon:
+            from ..arbiter.process import leave_terminal
+
+            leave_terminal()
 
     def release_listeners(self) -> None:
         """Close the listening sockets: the core serves copies of its own, and once it has closed those, a client must
@@ -190,8 +198,8 @@ def _listeners_tls(context: WorkerContext) -> ListenersTls | None:
 
 def _access_log(context: WorkerContext) -> _core.AccessLog | None:
     settings = context.settings
-    if not settings.access_log:
-        return None
+    if not settings.access_log or (settings.daemon and settings.access_log_file is None):
+        return None  # a daemon has no standard output
     fields = settings.access_log_fields or (RELOAD_ACCESS_FIELDS if settings.reload else ACCESS_FIELDS)
     return _core.AccessLog(
         context.access_fd,
