@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 
 use ferrule_http::request::{Request, Version};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::gil::Guarded;
 
-/// Entries per table: more than an application has hot paths, less than anyone would miss in memory.
-const ENTRIES: usize = 256;
+/// Entries of the tables: more than an application has hot paths, and busy connections, less than anyone would miss in
+/// memory.
+const TARGETS: usize = 256;
+const CLIENTS: usize = 1024;
 /// Longer targets are nobody's hot path.
 const LONGEST_TARGET: usize = 128;
 
@@ -73,9 +75,9 @@ pub(super) enum Found<'py> {
 impl Cache {
     pub(super) fn new() -> Cache {
         let mut targets = Vec::new();
-        targets.resize_with(ENTRIES, Target::default);
+        targets.resize_with(TARGETS, Target::default);
         let mut clients = Vec::new();
-        clients.resize_with(ENTRIES, || None);
+        clients.resize_with(CLIENTS, || None);
         Cache {
             targets: Guarded::new(RefCell::new(targets)),
             clients: Guarded::new(RefCell::new(clients)),
@@ -92,7 +94,7 @@ impl Cache {
             return Found::Nothing;
         };
         let hash = hash(key);
-        let index = hash as usize % ENTRIES;
+        let index = hash as usize % TARGETS;
         let mut targets = self.targets.get(py).borrow_mut();
         let Some(entry) = targets.get_mut(index) else {
             return Found::Nothing;
@@ -136,15 +138,23 @@ impl Cache {
         &self,
         py: Python<'py>,
         address: &SocketAddr,
-        make: impl FnOnce() -> PyResult<Bound<'py, PyTuple>>,
+        host: impl FnOnce() -> Bound<'py, PyString>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let index = usize::from(address.port()) % ENTRIES;
-        if let Some(Some((known, client))) = self.clients.get(py).borrow().get(index)
-            && known == address
-        {
-            return Ok(client.bind(py).clone());
-        }
-        let client = make()?;
+        // Rotated, because systems hand out every other port first.
+        let index = usize::from(address.port().rotate_right(1)) % CLIENTS;
+        let known = match self.clients.get(py).borrow().get(index) {
+            Some(Some((known, client))) if known == address => return Ok(client.bind(py).clone()),
+            // The same host most often: its name is.
+            Some(Some((known, client))) if known.ip() == address.ip() => {
+                Some(client.bind(py).clone())
+            }
+            _ => None,
+        };
+        let host = match known {
+            Some(client) => client.get_item(0)?,
+            None => host().into_any(),
+        };
+        let client = PyTuple::new(py, [host, address.port().into_pyobject(py)?.into_any()])?;
         let before = self
             .clients
             .get(py)

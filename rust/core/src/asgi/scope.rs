@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use ferrule_http::request::{Method, Request, Version};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::cache::{Cache, Found};
 use super::headers::LazyHeaders;
@@ -88,11 +88,9 @@ impl ScopeTemplate {
         };
         scope.set_item(intern!(py, "headers"), headers)?;
         if let Peer::Inet(peer) = &conn.peer {
-            let client = self.cache.client(py, peer, || {
-                let ip = conn.peer.ip();
-                let host = PyString::new(py, ip.as_str()).into_any();
-                PyTuple::new(py, [host, peer.port().into_pyobject(py)?.into_any()])
-            })?;
+            let client = self
+                .cache
+                .client(py, peer, || PyString::new(py, conn.peer.ip().as_str()))?;
             scope.set_item(intern!(py, "client"), client)?;
         }
         if let Some(tls) = conn.tls() {
