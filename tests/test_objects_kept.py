@@ -31,11 +31,14 @@ def wsgi() -> Iterator[ServerProcess]:
         yield server
 
 
+@pytest.mark.parametrize("query", ["", "?wait"])
 @pytest.mark.parametrize("what", ASGI)
-def test_what_an_asgi_application_keeps_never_becomes_the_next_requests(asgi: ServerProcess, what: str) -> None:
+def test_what_an_asgi_application_keeps_never_becomes_the_next_requests(
+    asgi: ServerProcess, what: str, query: str
+) -> None:
     with asgi.connect() as client:
-        assert client.get(f"/{what}", fields="x-name: first\r\n").body == b"kept"
-        response = client.get("/kept", fields="x-name: second\r\n")
+        assert client.get(f"/{what}{query}", fields="x-name: first\r\n").body == b"kept"
+        response = client.get(f"/kept{query}", fields="x-name: second\r\n")
     assert (response.status, response.body.decode()) == (200, ASGI[what])
 
 

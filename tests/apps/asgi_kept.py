@@ -1,5 +1,9 @@
-"""An ASGI application that keeps one of the things it gets with a request, and at `/kept` tells what became of it."""
+"""An ASGI application that keeps one of the things it gets with a request, and at `/kept` tells what became of it.
 
+With `?wait` its task does not end at once.
+"""
+
+import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +18,8 @@ KEPT: dict[str, Any] = {}
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
+    if scope["query_string"] == b"wait":
+        await asyncio.sleep(0)
     if scope["path"] == "/kept":
         found = await look()
     else:

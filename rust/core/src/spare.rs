@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 
 use crate::gil::Guarded;
 
-/// Sets kept: more than are ever in use by applications that do not wait.
-const KEPT: usize = 64;
+/// Sets kept: as many requests as end, and begin, within a turn or two of applications that wait.
+const KEPT: usize = 256;
 
 /// What one request needs.
 pub(crate) trait Handles {

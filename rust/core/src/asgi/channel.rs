@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferrule_http::h1::encode::{ResponseError, ResponseHead};
-use ferrule_http::request::Request;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -67,8 +66,6 @@ struct State {
     give_way: Cell<bool>,
     /// `http.disconnect` was handed out before the response was complete.
     told_disconnect: Cell<bool>,
-    /// Of a task that could not finish at once, which may outlive its exchange. (Its scope keeps the request anyway.)
-    request: Cell<Option<Arc<Request>>>,
 }
 
 #[pyclass(frozen, module = "ferrule._core")]
@@ -112,19 +109,10 @@ impl Channel {
         state.burst_since.set(None);
         state.give_way.set(false);
         state.told_disconnect.set(false);
-        state.request.set(None);
     }
 
     pub(crate) fn exchange<'a>(&'a self, py: Python<'a>) -> Ref<'a, Exchange> {
         self.exchange.get(py).borrow()
-    }
-
-    pub(crate) fn keep_request(&self, py: Python<'_>, request: &Arc<Request>) {
-        self.state.get(py).request.set(Some(request.clone()));
-    }
-
-    pub(crate) fn take_request(&self, py: Python<'_>) -> Option<Arc<Request>> {
-        self.state.get(py).request.take()
     }
 
     fn phase(&self, py: Python<'_>) -> Phase {
@@ -240,6 +228,14 @@ impl Channel {
                     Err(Gone) => Err(gone()),
                 }
             }
+        }
+    }
+
+    /// What `send` gives for a message that went its way.
+    fn sent(&self, py: Python<'_>, size: usize) -> PyResult<Py<Awaitable>> {
+        match self.burst(py, size) {
+            true => Py::new(py, Awaitable::yielding()),
+            false => Ok(self.core.done.clone_ref(py)),
         }
     }
 
@@ -490,15 +486,19 @@ impl Channel {
         if this.core.reactor.origin.is_elsewhere() {
             this.core.leave_child(py, None);
         }
-        this.core.catch_up();
         let message = Message::read(&this.core.message_keys, message)?;
         let kind = needed(&message.kind, "type", "an ASGI message")?;
         let kind = kind
             .cast::<PyString>()
             .map_err(|_| PyTypeError::new_err("the type of an ASGI message is a str"))?
             .to_str()?;
+        if kind == "http.response.start" {
+            // Goes out with the first part of the body.
+            this.start(py, &message)?;
+            return this.sent(py, 0);
+        }
+        this.core.catch_up();
         let (sent, size) = match kind {
-            "http.response.start" => (this.start(py, &message).map(|()| Sent::Ok)?, 0),
             "http.response.body" => this.body(py, &message)?,
             "http.response.pathsend" => (this.pathsend(py, &message)?, 0),
             "http.response.zerocopysend" => (this.zerocopysend(py, &message)?, 0),
@@ -515,8 +515,7 @@ impl Channel {
         this.core.keep_turning(py)?;
         match sent {
             Sent::Wait => Py::new(py, Awaitable::waiting(slf.clone().unbind(), Wait::Send)),
-            Sent::Ok if this.burst(py, size) => Py::new(py, Awaitable::yielding()),
-            Sent::Ok => Ok(this.core.done.clone_ref(py)),
+            Sent::Ok => this.sent(py, size),
         }
     }
 

@@ -1,10 +1,11 @@
 //! What an ASGI application gets with every request: the channel's bound methods `receive` and `send`, and the headers.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use ferrule_http::request::Request;
-use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::{ffi, intern};
 
 use super::AsgiCore;
 use super::channel::Channel;
@@ -17,9 +18,24 @@ pub(super) struct Handles {
     pub receive: Py<PyAny>,
     pub send: Py<PyAny>,
     pub headers: Py<LazyHeaders>,
+    /// The done callback, once a task had to wait.
+    finished: OnceCell<Py<PyAny>>,
 }
 
 impl Handles {
+    /// The channel's done callback.
+    pub(super) fn finished<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(finished) = self.finished.get() {
+            return Ok(finished.bind(py).clone());
+        }
+        let finished = self.channel.bind(py).getattr(intern!(py, "_finished"))?;
+        Ok(self
+            .finished
+            .get_or_init(|| finished.unbind())
+            .bind(py)
+            .clone())
+    }
+
     /// For this request: used ones if there are any.
     pub(super) fn take(
         core: &Arc<AsgiCore>,
@@ -40,6 +56,7 @@ impl Handles {
                     send: channel.getattr(intern!(py, "send"))?.unbind(),
                     channel: channel.unbind(),
                     headers: Py::new(py, LazyHeaders::new(request.clone()))?,
+                    finished: OnceCell::new(),
                 })
             }
         }
@@ -47,9 +64,10 @@ impl Handles {
 }
 
 impl spare::Handles for Handles {
-    /// The channel has the references of its two bound methods too.
+    /// The channel has the references of its bound methods too. The done callback may be on the stack.
     fn are_unshared(&self, py: Python<'_>) -> bool {
-        is_unshared(&self.channel, 3, py)
+        let methods = 2 + ffi::Py_ssize_t::from(self.finished.get().is_some());
+        is_unshared(&self.channel, 1 + methods, py)
             && is_unshared(&self.headers, 1, py)
             && is_unshared_method(&self.receive, py)
             && is_unshared_method(&self.send, py)

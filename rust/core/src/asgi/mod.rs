@@ -5,6 +5,7 @@ mod awaitable;
 mod block;
 mod cache;
 mod channel;
+mod context;
 mod handles;
 pub(crate) mod headers;
 mod message;
@@ -13,7 +14,6 @@ mod scope;
 mod task;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ pub(crate) use channel::ClientDisconnected;
 use handles::Handles;
 use message::Keys;
 use scope::ScopeTemplate;
-use task::Tasks;
+use task::{Running, Tasks};
 
 /// Connections served per call of `poll`, and the time after which the rest waits for the loop's other work.
 const TURN_CONNECTIONS: usize = 128;
@@ -64,7 +64,6 @@ pub(crate) struct Buffers {
 /// The server's own methods, as the loop calls them.
 struct Methods {
     poll: Py<PyAny>,
-    turn: Py<PyAny>,
     timer: Py<PyAny>,
     flush_log: Py<PyAny>,
 }
@@ -83,7 +82,7 @@ pub(crate) struct AsgiCore {
     tasks: Tasks,
     message_keys: Keys,
     spare: Spare<Handles>,
-    running: Mutex<HashMap<u64, Py<PyAny>>>,
+    running: Mutex<Running>,
     turn: Mutex<Option<Turn>>,
     buffers: Mutex<Buffers>,
     /// `poll` is on the stack.
@@ -182,11 +181,6 @@ impl AsgiServer {
         self.core.poll(py)
     }
 
-    /// What `poll` does, in the base context.
-    fn _turn(&self, py: Python<'_>) -> PyResult<()> {
-        self.core.turn(py)
-    }
-
     /// Called by the loop's timer for the next deadline.
     fn _timer(&self, py: Python<'_>) -> PyResult<()> {
         let fired = lock(&self.core.timer).take();
@@ -206,7 +200,6 @@ impl AsgiServer {
         let core = &slf.get().core;
         let methods = Methods {
             poll: slf.getattr(intern!(slf.py(), "poll"))?.unbind(),
-            turn: slf.getattr(intern!(slf.py(), "_turn"))?.unbind(),
             timer: slf.getattr(intern!(slf.py(), "_timer"))?.unbind(),
             flush_log: slf.getattr(intern!(slf.py(), "_flush_log"))?.unbind(),
         };
@@ -225,7 +218,7 @@ impl AsgiServer {
         self.core.reactor.abort();
         let tasks: Vec<Py<PyAny>> = lock(&self.core.running)
             .values()
-            .map(|task| task.clone_ref(py))
+            .map(|run| run.task.clone_ref(py))
             .collect();
         for task in tasks {
             task.call_method0(py, intern!(py, "cancel"))?;
@@ -257,25 +250,26 @@ impl AsgiServer {
 }
 
 impl AsgiCore {
-    fn poll(&self, py: Python<'_>) -> PyResult<()> {
+    fn poll(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         if self.reactor.origin.is_elsewhere() {
             self.leave_child(py, None);
         }
         self.scheduled.store(false, Ordering::Relaxed);
-        let Some(turn) = self.method(py, |methods| &methods.turn) else {
+        if self.methods.get(py).borrow().is_none() {
             return Ok(());
-        };
+        }
         if self.polling.swap(true, Ordering::Relaxed) {
             // An application runs a loop within the loop; the outer call goes on when it is back.
             return Ok(());
         }
-        let outcome = self
-            .context
-            .bind(py)
-            .call_method1(intern!(py, "run"), (turn,));
+        let outcome = context::enter(self.context.bind(py)).and_then(|entered| {
+            let outcome = self.turn(py);
+            drop(entered);
+            outcome
+        });
         self.polling.store(false, Ordering::Relaxed);
         self.keep_turning(py)?;
-        outcome.map(|_| ())
+        outcome
     }
 
     fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
@@ -393,7 +387,9 @@ impl AsgiCore {
     }
 
     fn cancel(&self, py: Python<'_>, id: u64) -> PyResult<()> {
-        let task = lock(&self.running).get(&id).map(|task| task.clone_ref(py));
+        let task = lock(&self.running)
+            .get(&id)
+            .map(|run| run.task.clone_ref(py));
         if let Some(task) = task {
             task.call_method0(py, intern!(py, "cancel"))?;
         }

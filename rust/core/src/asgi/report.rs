@@ -48,7 +48,7 @@ impl AsgiCore {
     pub(super) fn tell_where(&self, py: Python<'_>, expired: &Expired) {
         let task = lock(&self.running)
             .get(&expired.id)
-            .map(|task| task.clone_ref(py));
+            .map(|run| run.task.clone_ref(py));
         let Some(task) = task else {
             return;
         };

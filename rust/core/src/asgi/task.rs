@@ -1,5 +1,7 @@
 //! One asyncio task per request, started at once where the interpreter can (3.12+), and what happens when it ends.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use ferrule_http::request::Request;
@@ -17,6 +19,42 @@ use crate::reactor::{level, lock};
 /// Links of an exception's chain that are looked at.
 const CHAIN_LIMIT: usize = 32;
 
+/// A task that could not finish at once. It may outlive its exchange. (Its scope keeps the request anyway.)
+pub(super) struct Run {
+    pub task: Py<PyAny>,
+    handles: Handles,
+    request: Arc<Request>,
+}
+
+/// By the exchange's id.
+pub(super) type Running = HashMap<u64, Run, BuildHasherDefault<Spread>>;
+
+/// Spreads ids, which the server counts up itself: nobody can choose those that collide.
+#[derive(Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What became of a task.
+enum Outcome<'py> {
+    Ended(Option<PyErr>),
+    Waits(Bound<'py, PyAny>),
+}
+
 /// How tasks are made on this loop. Tasks copy the current context, and `poll` runs in the worker's base context.
 pub(crate) struct Tasks {
     make: Py<PyAny>,
@@ -24,6 +62,8 @@ pub(crate) struct Tasks {
     /// `asyncio.Task.done` and `.exception`, if tasks are of that very class.
     methods: Option<(Py<PyAny>, Py<PyAny>)>,
     cancelled: Py<PyAny>,
+    /// What `Task.exception` raises of a task that has not ended.
+    invalid_state: Py<PyAny>,
 }
 
 impl Tasks {
@@ -51,6 +91,7 @@ impl Tasks {
             keywords,
             methods,
             cancelled: asyncio.getattr("CancelledError")?.unbind(),
+            invalid_state: asyncio.getattr("InvalidStateError")?.unbind(),
         })
     }
 
@@ -75,6 +116,25 @@ impl Tasks {
             Some((done, _)) => done.bind(py).call1((task,))?.is_truthy(),
             None => task.call_method0(intern!(py, "done"))?.is_truthy(),
         }
+    }
+
+    /// Whether a task has ended, and how. `likely`: it is expected to have, and asking for the exception at once saves
+    /// the question before it.
+    fn look<'py>(&self, task: Bound<'py, PyAny>, likely: bool) -> PyResult<Outcome<'py>> {
+        if !likely && !self.is_done(&task)? {
+            return Ok(Outcome::Waits(task));
+        }
+        Ok(match self.outcome(&task) {
+            Some(error) if likely && self.is_early(&error, &task)? => Outcome::Waits(task),
+            outcome => Outcome::Ended(outcome),
+        })
+    }
+
+    /// Whether `error` says that the task has not ended. It may be the task's own.
+    #[cold]
+    fn is_early(&self, error: &PyErr, task: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = task.py();
+        Ok(error.is_instance(py, self.invalid_state.bind(py)) && !self.is_done(task)?)
     }
 
     /// The exception a finished task ended with.
@@ -119,31 +179,32 @@ impl AsgiCore {
                 .bind(py)
                 .call1((scope, handles.receive.bind(py), handles.send.bind(py)));
         let task = called.and_then(|coroutine| self.tasks.spawn(py, coroutine));
+        let channel = handles.channel.get();
+        let outcome = match task {
+            Err(error) => Outcome::Ended(Some(error)),
+            Ok(task) => self.tasks.look(task, channel.is_complete(py))?,
+        };
         if self.reactor.origin.is_elsewhere() {
-            let error = match task {
-                Err(error) => Some(error),
-                Ok(task) if self.tasks.is_done(&task)? => self.tasks.outcome(&task),
-                Ok(_) => None,
+            let error = match outcome {
+                Outcome::Ended(error) => error,
+                Outcome::Waits(_) => None,
             };
             self.leave_child(py, error);
         }
-        let channel = handles.channel.bind(py);
-        match task {
-            Err(error) => self.ended(py, channel.get(), &request, Some(error)),
-            Ok(task) if self.tasks.is_done(&task)? => {
-                let error = self.tasks.outcome(&task);
-                self.ended(py, channel.get(), &request, error);
-            }
-            Ok(task) => {
-                channel.get().keep_request(py, &request);
-                channel.get().exchange(py).release_held(&self.reactor);
-                let finished = channel.getattr(intern!(py, "_finished"))?;
+        match outcome {
+            Outcome::Ended(error) => self.over(py, handles, request, error),
+            Outcome::Waits(task) => {
+                channel.exchange(py).release_held(&self.reactor);
+                let finished = handles.finished(py)?;
                 task.call_method1(intern!(py, "add_done_callback"), (finished,))?;
-                lock(&self.running).insert(id, task.unbind());
+                let run = Run {
+                    task: task.unbind(),
+                    handles,
+                    request,
+                };
+                lock(&self.running).insert(id, run);
             }
         }
-        self.spare.give(py, handles);
-        self.reactor.give_request(request);
         Ok(())
     }
 
@@ -155,23 +216,31 @@ impl AsgiCore {
         task: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         self.catch_up();
-        let kept = lock(&self.running).remove(&channel.exchange(py).id);
-        drop(kept);
+        let run = lock(&self.running).remove(&channel.exchange(py).id);
         let error = self.tasks.outcome(task);
         if self.reactor.origin.is_elsewhere() {
             self.leave_child(py, error);
         }
-        if let Some(request) = channel.take_request(py) {
-            self.ended(py, channel, &request, error);
+        if let Some(Run {
+            task,
+            handles,
+            request,
+        }) = run
+        {
+            drop(task);
+            self.over(py, handles, request, error);
         }
         self.keep_turning(py)
     }
 
     /// The application is done with a request: well, or not. The exchange may be over long since; `request` is what it
     /// was about.
-    fn ended(&self, py: Python<'_>, channel: &Channel, request: &Request, error: Option<PyErr>) {
-        self.conclude(py, channel, request, error);
+    fn over(&self, py: Python<'_>, handles: Handles, request: Arc<Request>, error: Option<PyErr>) {
+        let channel = handles.channel.get();
+        self.conclude(py, channel, &request, error);
         channel.exchange(py).leave(&self.reactor);
+        self.spare.give(py, handles);
+        self.reactor.give_request(request);
     }
 
     fn conclude(&self, py: Python<'_>, channel: &Channel, request: &Request, error: Option<PyErr>) {
