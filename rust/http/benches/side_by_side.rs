@@ -127,9 +127,15 @@ fn measure(case: &mut Case) -> Vec<Vec<f64>> {
     let end = now() + CASE_NANOSECONDS;
     for batch in 0..BATCHES {
         for turn in 0..sizes.len() {
-            // Nobody always follows the same neighbour.
-            let turn = (turn + batch as usize) % sizes.len();
-            let spent = time(&mut case.contenders[turn].1, sizes[turn]);
+            // To and fro, so that nobody always follows the same neighbour.
+            let turn = match batch % 2 {
+                0 => turn,
+                _ => sizes.len() - 1 - turn,
+            };
+            let work = &mut case.contenders[turn].1;
+            // What the neighbour left in the caches and the branch predictor is not this one's doing.
+            work(1);
+            let spent = time(work, sizes[turn]);
             found[turn].push(spent as f64 / sizes[turn] as f64);
         }
         if now() > end {

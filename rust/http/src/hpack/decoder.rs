@@ -203,7 +203,7 @@ impl Decoder {
             .and_then(|()| lookup(&self.table, index))?;
         if self.block.admit(entry.pair.len()) {
             let start = block.bytes().len();
-            block.bytes.extend_from_slice(entry.pair);
+            entry.append_pair(&mut block.bytes);
             let line = line(start, entry.name_len, entry.pair.len(), entry.note);
             sink.line(block, line);
         }
@@ -245,7 +245,7 @@ impl Decoder {
             name.append(&mut block.bytes)?;
         } else {
             let entry = lookup(&self.table, index)?;
-            block.bytes.extend_from_slice(entry.name());
+            entry.append_name(&mut block.bytes);
             traits = Some(entry.note);
         }
         let name_len = block.bytes().len() - start;

@@ -30,7 +30,6 @@ const LENGTHS: [u8; 257] = [
 
 const SHORTEST: usize = 5;
 const LONGEST: usize = 30;
-const EOS: u16 = 256;
 
 /// Bits of the wide lookup: two of the commonest symbols (5 and 6 bits) fit, and its 16 KiB stay
 /// in the first-level cache beside everything else that a request touches.
@@ -95,34 +94,23 @@ const fn search(window: u32, shortest: usize) -> (u16, u32) {
     (CANONICAL.symbols[rank as usize], length as u32)
 }
 
-/// What twelve bits begin with: one symbol, two, or (`count` 0) a longer code.
+/// What twelve bits begin with: one symbol, two, or none, and then they begin a longer code.
 #[derive(Clone, Copy)]
 struct Wide {
-    symbols: [u8; 2],
-    /// Bits of the first symbol in the low half, of all in the high half.
-    bits: u8,
-    count: u8,
-}
-
-impl Wide {
-    #[inline]
-    const fn first_bits(self) -> u32 {
-        (self.bits & 0x0f) as u32
-    }
-
-    #[inline]
-    const fn all_bits(self) -> u32 {
-        (self.bits >> 4) as u32
-    }
+    /// In their order from the low half on.
+    symbols: u16,
+    /// Bits of the symbols: of their codes, and of themselves.
+    code_bits: u8,
+    symbol_bits: u8,
 }
 
 static WIDE_TABLE: [Wide; 1 << WIDE] = wide_table();
 
 const fn wide_table() -> [Wide; 1 << WIDE] {
     let mut table = [Wide {
-        symbols: [0; 2],
-        bits: 0,
-        count: 0,
+        symbols: 0,
+        code_bits: 0,
+        symbol_bits: 0,
     }; 1 << WIDE];
     let mut index = 0;
     while index < table.len() {
@@ -130,28 +118,23 @@ const fn wide_table() -> [Wide; 1 << WIDE] {
         let (one, bits) = search(window, SHORTEST);
         if bits as usize <= WIDE {
             let (two, more) = search((window << bits) & ((1 << LONGEST) - 1), SHORTEST);
-            let pair = (bits + more) as usize <= WIDE;
-            let all = if pair { bits + more } else { bits };
-            table[index] = Wide {
-                symbols: [one as u8, if pair { two as u8 } else { 0 }],
-                bits: (bits | all << 4) as u8,
-                count: 1 + pair as u8,
+            table[index] = if (bits + more) as usize <= WIDE {
+                Wide {
+                    symbols: one | two << 8,
+                    code_bits: (bits + more) as u8,
+                    symbol_bits: 16,
+                }
+            } else {
+                Wide {
+                    symbols: one,
+                    code_bits: bits as u8,
+                    symbol_bits: 8,
+                }
             };
         }
         index += 1;
     }
     table
-}
-
-/// The next code of the bits in `window` (left-aligned, at least thirty of them meaningful).
-#[inline]
-fn next_symbol(window: u64) -> (u16, u32) {
-    let wide = WIDE_TABLE[(window >> (64 - WIDE)) as usize];
-    if wide.count > 0 {
-        (u16::from(wide.symbols[0]), wide.first_bits())
-    } else {
-        search((window >> (64 - LONGEST)) as u32, WIDE + 1)
-    }
 }
 
 /// Appends the decoded octets of `input` to `dst`.
@@ -161,87 +144,161 @@ fn next_symbol(window: u64) -> (u16, u32) {
 /// than ones; `dst` is then as it was.
 pub fn decode(input: &[u8], dst: &mut Vec<u8>) -> Result<(), Error> {
     let start = dst.len();
-    // No code is shorter than five bits; a pair is always written whole, hence one octet more.
-    dst.resize(start + input.len() * 8 / SHORTEST + 2, 0);
-    let decoded = dst.get_mut(start..).and_then(|out| decode_into(input, out));
-    dst.truncate(start + decoded.unwrap_or(0));
-    decoded.map(|_| ()).ok_or(Error::Huffman)
+    // No code is shorter than five bits, and symbols are written eight at a time.
+    dst.reserve(input.len() * 8 / SHORTEST + 8);
+    decode_onto(input, dst).ok_or_else(|| {
+        dst.truncate(start);
+        Error::Huffman
+    })
 }
 
-/// The decoded length, or `None` for a malformed string. `out` holds at least two octets more
-/// than the longest decoding of `input`.
-fn decode_into(input: &[u8], out: &mut [u8]) -> Option<usize> {
+/// `None` for a malformed string.
+#[inline]
+fn decode_onto(input: &[u8], dst: &mut Vec<u8>) -> Option<()> {
     let mut rest = input;
-    // Left-aligned. Bits below the first `have` are zero or already those of `rest`, so that
-    // reading the same octets into them again changes nothing.
-    let mut bits = 0_u64;
-    let mut have = 0_u32;
-    let mut length = 0;
-    loop {
-        if rest.len() >= 8 {
-            let eight = rest.first_chunk::<8>()?;
-            bits |= u64::from_be_bytes(*eight) >> have;
-        } else if let Some(eight) = input.last_chunk::<8>() {
-            // The last octets of the string, without those before `rest`.
-            bits |= u64::from_be_bytes(*eight)
+    let mut window = Window { bits: 0, have: 0 };
+    while let Some(eight) = rest.first_chunk() {
+        window.bits |= u64::from_be_bytes(*eight) >> window.have;
+        rest = rest.get((63 - window.have) as usize / 8..)?;
+        window.have |= 56;
+        if window.four(dst) {
+            window.long(dst)?;
+        }
+    }
+    let mut last = input.last_chunk().map_or_else(
+        || short(rest),
+        // The last octets of the string, without those before `rest`.
+        |eight| {
+            u64::from_be_bytes(*eight)
                 .checked_shl(64 - 8 * rest.len() as u32)
                 .unwrap_or(0)
-                >> have;
-        } else {
-            bits |= short(rest) >> have;
-        }
-        let taken = ((63 - have) / 8).min(rest.len().min(8) as u32);
-        rest = rest.get(taken as usize..)?;
-        have += taken * 8;
-        if have < LONGEST as u32 {
+        },
+    );
+    loop {
+        window.bits |= last >> window.have;
+        let taken = (63 - window.have) / 8;
+        if taken as usize >= rest.len() {
             break;
         }
-        while have >= WIDE as u32 {
-            let wide = WIDE_TABLE[(bits >> (64 - WIDE)) as usize];
-            if wide.count > 0 {
-                *out.get_mut(length..)?.first_chunk_mut::<2>()? = wide.symbols;
-                length += usize::from(wide.count);
-                bits <<= wide.all_bits();
-                have -= wide.all_bits();
-            } else if have >= LONGEST as u32 {
-                let (symbol, taken) = search((bits >> (64 - LONGEST)) as u32, WIDE + 1);
-                if symbol == EOS {
-                    return None;
-                }
-                *out.get_mut(length)? = symbol as u8;
-                length += 1;
-                bits <<= taken;
-                have -= taken;
-            } else {
+        rest = rest.get(taken as usize..)?;
+        last <<= 8 * taken;
+        window.have |= 56;
+        if window.four(dst) {
+            window.long(dst)?;
+        }
+    }
+    window.have += 8 * rest.len() as u32;
+    window.last(dst)
+}
+
+/// Bits of a string on their way to symbols.
+struct Window {
+    /// Left-aligned. Bits below the first `have` are zero or already those that follow, so that
+    /// reading the same octets into them again changes nothing.
+    bits: u64,
+    have: u32,
+}
+
+impl Window {
+    #[inline(always)]
+    fn skip(&mut self, bits: u8) {
+        self.bits <<= bits;
+        self.have -= u32::from(bits);
+    }
+
+    /// Up to eight symbols from four lookups, for which there are bits. True: stopped before a
+    /// longer code.
+    #[inline(always)]
+    fn four(&mut self, dst: &mut Vec<u8>) -> bool {
+        let mut symbols = 0_u64;
+        let mut filled = 0;
+        let mut stopped = false;
+        for _ in 0..4 {
+            let wide = WIDE_TABLE[(self.bits >> (64 - WIDE)) as usize];
+            if wide.symbol_bits == 0 {
+                stopped = true;
                 break;
             }
+            symbols |= u64::from(wide.symbols) << filled;
+            filled += u32::from(wide.symbol_bits);
+            self.skip(wide.code_bits);
+        }
+        append(dst, symbols, filled);
+        stopped
+    }
+
+    /// A code that is longer than a lookup, if all its bits are sure to be here.
+    fn long(&mut self, dst: &mut Vec<u8>) -> Option<()> {
+        if self.have >= LONGEST as u32 {
+            let (symbol, bits) = search((self.bits >> (64 - LONGEST)) as u32, WIDE + 1);
+            // EOS is no octet.
+            dst.push(u8::try_from(symbol).ok()?);
+            self.skip(bits as u8);
+        }
+        Some(())
+    }
+
+    /// The symbols of the last bits. Those are followed by ones as if the padding had no end: no
+    /// code of a lookup is made of ones alone, and a longer one that reaches beyond the bits is
+    /// the padding itself.
+    #[inline(always)]
+    fn last(&mut self, dst: &mut Vec<u8>) -> Option<()> {
+        // Inverted, so that shifting brings ones in.
+        let mut inverted = !(self.bits | u64::MAX >> self.have);
+        loop {
+            let mut symbols = 0_u64;
+            let mut filled = 0;
+            while filled <= 48 {
+                let wide = WIDE_TABLE[(!inverted >> (64 - WIDE)) as usize];
+                if wide.symbol_bits == 0 {
+                    break;
+                }
+                // A symbol that needs bits of the padding: so that is not ones.
+                self.have = self.have.checked_sub(u32::from(wide.code_bits))?;
+                symbols |= u64::from(wide.symbols) << filled;
+                filled += u32::from(wide.symbol_bits);
+                inverted <<= wide.code_bits;
+            }
+            append(dst, symbols, filled);
+            if filled > 48 {
+                continue;
+            }
+            let (symbol, bits) = search((!inverted >> (64 - LONGEST)) as u32, WIDE + 1);
+            if bits > self.have {
+                let padding_is_ones = inverted.leading_zeros() >= self.have;
+                return (self.have < 8 && padding_is_ones).then_some(());
+            }
+            dst.push(u8::try_from(symbol).ok()?);
+            self.have -= bits;
+            inverted <<= bits;
         }
     }
-    // The last bits, followed by ones as if the padding had no end: a code that reaches beyond
-    // them is the padding itself.
-    while have > 0 {
-        let (symbol, taken) = next_symbol(bits | u64::MAX >> have);
-        if taken > have {
-            let padding_is_ones = bits.leading_ones() >= have;
-            return (have < 8 && padding_is_ones).then_some(length);
-        }
-        if symbol == EOS {
-            return None;
-        }
-        *out.get_mut(length)? = symbol as u8;
-        length += 1;
-        bits <<= taken;
-        have -= taken;
-    }
-    Some(length)
+}
+
+/// Appends the symbols in the low `filled` bits.
+#[inline(always)]
+fn append(dst: &mut Vec<u8>, symbols: u64, filled: u32) {
+    // In one store, most of which may be beyond the end.
+    let end = dst.len() + filled as usize / 8;
+    dst.extend_from_slice(&symbols.to_le_bytes());
+    dst.truncate(end);
 }
 
 /// Up to seven octets, left-aligned.
+#[inline]
 fn short(octets: &[u8]) -> u64 {
-    octets
-        .iter()
-        .rev()
-        .fold(0, |bits, &octet| bits >> 8 | u64::from(octet) << 56)
+    let down = |octet: u8, at: usize| u64::from(octet) << (56 - 8 * at);
+    match (octets, octets.first_chunk(), octets.last_chunk()) {
+        // Two words that overlap in the same octets.
+        (_, Some(first), Some(last)) => {
+            u64::from(u32::from_be_bytes(*first)) << 32
+                | u64::from(u32::from_be_bytes(*last)) << (64 - 8 * octets.len())
+        }
+        ([one], ..) => down(*one, 0),
+        ([one, two], ..) => down(*one, 0) | down(*two, 1),
+        ([one, two, three], ..) => down(*one, 0) | down(*two, 1) | down(*three, 2),
+        _ => 0,
+    }
 }
 
 /// Length in octets of the encoding of `input`.

@@ -1,7 +1,8 @@
 //! The static table and the dynamic one (RFC 7541 sections 2.3 and 4, appendix A).
 //!
 //! A dynamic table is a ring of small entries over one buffer of octets, name and value side by
-//! side, so that a line leaves it in one copy. Its memory never exceeds twice the table size.
+//! side, so that a line leaves it in one copy. Its memory never exceeds twice the table size by
+//! more than a stride.
 
 use std::collections::VecDeque;
 use std::sync::LazyLock;
@@ -14,15 +15,31 @@ pub const OVERHEAD: usize = 32;
 /// Entries of the static table; the dynamic one is addressed behind them.
 pub const STATIC_LEN: u32 = STATIC.len() as u32;
 
+/// Octets that are there behind the beginning of every entry, its own or not, so that a short one
+/// can be copied without looking how short it is.
+const STRIDE: usize = 64;
+
 /// An entry seen from outside: octets of name and value together, and where the name ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a, T> {
     pub pair: &'a [u8],
     pub name_len: usize,
     pub note: T,
+    stride: &'a [u8; STRIDE],
 }
 
 impl<T> Entry<'_, T> {
+    /// Appends name and value to `dst`.
+    #[inline]
+    pub fn append_pair(&self, dst: &mut Vec<u8>) {
+        append(dst, self.pair, self.stride);
+    }
+
+    #[inline]
+    pub fn append_name(&self, dst: &mut Vec<u8>) {
+        append(dst, self.name(), self.stride);
+    }
+
     #[must_use]
     pub fn name(&self) -> &[u8] {
         self.pair.get(..self.name_len).unwrap_or_default()
@@ -32,6 +49,17 @@ impl<T> Entry<'_, T> {
     pub fn value(&self) -> &[u8] {
         self.pair.get(self.name_len..).unwrap_or_default()
     }
+}
+
+/// Appends `octets`, with which `stride` begins as far as it goes.
+#[inline]
+fn append(dst: &mut Vec<u8>, octets: &[u8], stride: &[u8; STRIDE]) {
+    if octets.len() > STRIDE {
+        return dst.extend_from_slice(octets);
+    }
+    let end = dst.len() + octets.len();
+    dst.extend_from_slice(stride);
+    dst.truncate(end);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +75,8 @@ struct Slot<T> {
 pub struct Table<T> {
     /// Oldest first.
     slots: VecDeque<Slot<T>>,
-    /// Octets of the live entries, oldest first, behind those of evicted ones.
+    /// Octets of the live entries, oldest first, behind those of evicted ones, and a stride of
+    /// zeros at the end.
     octets: Vec<u8>,
     /// Size as RFC 7541 section 4.1 counts it.
     size: usize,
@@ -101,11 +130,12 @@ impl<T: Copy> Table<T> {
         let slot = self
             .slots
             .get(self.slots.len().checked_sub(distance + 1)?)?;
-        let pair = self.octets.get(slot.offset..slot.offset + slot.len)?;
+        let stored = self.octets.get(slot.offset..)?;
         Some(Entry {
-            pair,
+            pair: stored.get(..slot.len)?,
             name_len: slot.name_len,
             note: slot.note,
+            stride: stored.first_chunk()?,
         })
     }
 
@@ -127,22 +157,31 @@ impl<T: Copy> Table<T> {
             return None;
         }
         self.evict(self.max - cost);
-        if self.octets.len() + pair.len() > 2 * self.max {
+        if self.used() + pair.len() > 2 * self.max {
             self.compact();
         }
         let slot = Slot {
-            offset: self.octets.len(),
+            offset: self.used(),
             len: pair.len(),
             name_len,
             note,
         };
+        self.octets.truncate(slot.offset);
         self.octets.extend_from_slice(pair);
+        self.octets.extend_from_slice(&[0; STRIDE]);
         self.slots.push_back(slot);
         self.size += cost;
         self.inserted = self.inserted.wrapping_add(1);
         Some(self.inserted)
     }
 
+    /// Octets without the stride behind them.
+    #[inline]
+    fn used(&self) -> usize {
+        self.octets.len().saturating_sub(STRIDE)
+    }
+
+    #[inline]
     fn evict(&mut self, size: usize) {
         while self.size > size
             && let Some(slot) = self.slots.pop_front()
@@ -159,7 +198,7 @@ impl<T: Copy> Table<T> {
         let dead = self
             .slots
             .front()
-            .map_or(self.octets.len(), |oldest| oldest.offset);
+            .map_or(self.used(), |oldest| oldest.offset);
         self.octets.drain(..dead);
         for slot in &mut self.slots {
             slot.offset -= dead;
@@ -173,20 +212,26 @@ impl<T: Copy> Table<T> {
 pub fn static_entry(index: u32) -> Option<Entry<'static, Traits>> {
     let at = (index as usize).checked_sub(1)?;
     let &(pair, name_len) = STATIC.get(at)?;
-    let &note = STATIC_TRAITS.get(at)?;
+    let (note, stride) = STATIC_ENTRIES.get(at)?;
     Some(Entry {
         pair,
         name_len,
-        note,
+        note: *note,
+        stride,
     })
 }
 
-static STATIC_TRAITS: LazyLock<Vec<Traits>> = LazyLock::new(|| {
+/// What does not come out of the macro.
+static STATIC_ENTRIES: LazyLock<Vec<(Traits, [u8; STRIDE])>> = LazyLock::new(|| {
     STATIC
         .iter()
         .map(|&(pair, name_len)| {
             let (name, value) = pair.split_at(name_len);
-            Traits::of(name, value)
+            let mut stride = [0; STRIDE];
+            for (place, octet) in stride.iter_mut().zip(pair) {
+                *place = *octet;
+            }
+            (Traits::of(name, value), stride)
         })
         .collect()
 });
@@ -323,7 +368,7 @@ mod tests {
             insert(&mut table, "name", &value, 0);
             assert_eq!(table.get(0).unwrap().value(), value.as_bytes());
             assert!(table.size() <= 4096);
-            assert!(table.octets.len() <= 2 * 4096 && table.slots.capacity() <= 256);
+            assert!(table.used() <= 2 * 4096 && table.slots.capacity() <= 256);
         }
     }
 
