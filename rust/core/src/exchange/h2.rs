@@ -54,7 +54,13 @@ impl<'a> Stream<'a> {
             return Err(SendError::Gone);
         };
         let outcome = act(h2, self.conn, &mut self.io.news, self.at);
-        self.io.on_given_h2(cx, self.conn);
+        // One that is complete is not in the list any more, unless its stream has no room for all of it.
+        let answered = h2.list.by_id(self.id).is_none();
+        if answered && !self.io.has_news() {
+            self.io.on_answered_h2(cx, self.conn);
+        } else {
+            self.io.on_given_h2(cx, self.conn);
+        }
         outcome
     }
 

@@ -68,6 +68,8 @@ pub(crate) struct EnvironTemplate {
 pub(crate) struct HeaderCache {
     fields: Vec<u8>,
     line: Vec<u8>,
+    /// Where a head is spelled out that cannot be compared as it came.
+    spelled: Vec<u8>,
     peer: Option<Peer>,
     tls: Option<Arc<Description>>,
     /// The template that the dicts are copies of.
@@ -137,18 +139,24 @@ impl EnvironTemplate {
         early_hints: &Bound<'py, PyAny>,
         cache: Option<&mut HeaderCache>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let environ = match (cache, cache_key(request)) {
-            (Some(cache), Some((line, fields))) => {
-                cache.environ(py, self, request, line, fields, client)?
-            }
-            _ => {
-                let environ = self.with_fields(py, request, client)?;
-                self.set_line(&environ, request)?;
-                environ
-            }
+        let environ = match cache {
+            Some(cache) => cache.environ(py, self, request, client)?,
+            None => self.with_head(py, request, client)?,
         };
         environ.set_item(intern!(py, "wsgi.input"), input)?;
         environ.set_item(intern!(py, "wsgi.early_hints"), early_hints)?;
+        Ok(environ)
+    }
+
+    /// A copy of the template with what the head and the connection say.
+    fn with_head<'py>(
+        &self,
+        py: Python<'py>,
+        request: &Request,
+        client: Client<'_>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let environ = self.with_fields(py, request, client)?;
+        self.set_line(&environ, request)?;
         Ok(environ)
     }
 
@@ -238,6 +246,22 @@ impl HeaderCache {
         py: Python<'py>,
         template: &EnvironTemplate,
         request: &Request,
+        client: Client<'_>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let mut spelled = std::mem::take(&mut self.spelled);
+        let environ = match cache_key(request, &mut spelled) {
+            Some((line, fields)) => self.environ_of(py, template, request, line, fields, client),
+            None => template.with_head(py, request, client),
+        };
+        self.spelled = spelled;
+        environ
+    }
+
+    fn environ_of<'py>(
+        &mut self,
+        py: Python<'py>,
+        template: &EnvironTemplate,
+        request: &Request,
         line: &[u8],
         fields: &[u8],
         client: Client<'_>,
@@ -286,17 +310,34 @@ impl HeaderCache {
 
 /// The bytes that decide what an environ is, as request line and fields; `None` when they are not
 /// worth keeping.
-fn cache_key(request: &Request) -> Option<(&[u8], &[u8])> {
-    // Over HTTP/2 names and values lie in the block without anything between them, so that equal
-    // bytes can be different fields.
-    if request.version == Version::Http2 {
+fn cache_key<'a>(request: &'a Request, spelled: &'a mut Vec<u8>) -> Option<(&'a [u8], &'a [u8])> {
+    let head = request.block.bytes();
+    if head.len() > CACHED_BYTES {
         return None;
     }
+    if request.version == Version::Http2 {
+        return spell(request, spelled);
+    }
     let first = request.block.fields().first()?;
-    let head = request.block.bytes();
-    (head.len() <= CACHED_BYTES)
-        .then(|| head.split_at_checked(first.name.offset as usize))
-        .flatten()
+    head.split_at_checked(first.name.offset as usize)
+}
+
+/// Over HTTP/2 names and values lie in the block without anything between them, so that equal bytes
+/// can be different fields: here each has its length before it. The zero bytes of these tell them
+/// from a head of HTTP/1.
+fn spell<'a>(request: &Request, spelled: &'a mut Vec<u8>) -> Option<(&'a [u8], &'a [u8])> {
+    spelled.clear();
+    spelled.extend_from_slice(request.method_bytes());
+    spelled.push(0);
+    spelled.extend_from_slice(request.target_bytes());
+    let line = spelled.len();
+    for (_, name, value) in request.block.iter() {
+        spelled.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        spelled.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        spelled.extend_from_slice(name);
+        spelled.extend_from_slice(value);
+    }
+    spelled.split_at_checked(line)
 }
 
 /// `CONTENT_TYPE`, `CONTENT_LENGTH` and the `HTTP_` variables (RFC 3875 section 4.1.18).

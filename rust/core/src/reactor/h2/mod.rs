@@ -6,6 +6,7 @@ mod complaints;
 mod deadlines;
 mod ending;
 mod exchanges;
+mod gathering;
 mod output;
 mod pace;
 
@@ -25,9 +26,12 @@ use complaints::Complaints;
 use deadlines::Clock;
 use exchanges::Tail;
 pub(crate) use exchanges::{Ending, Entry, Exchanges, Piece, Rest};
+use gathering::Gathering;
 
 /// Frames for a client that does not read them, in bytes: beyond, what it sends is left in the socket.
 const BACKLOG: usize = 64 * 1024;
+/// Frames that are worth a write of their own.
+const GATHERED: usize = 16 * 1024;
 
 pub(crate) struct H2 {
     pub(crate) http: Connection,
@@ -41,6 +45,7 @@ pub(crate) struct H2 {
     pub(super) flagged: bool,
     /// Threads that wait for their streams.
     pub(crate) waiting: usize,
+    gathering: Gathering,
     /// Part of `--body-memory-total` held by bodies that nobody reads (see `relieve`).
     lent: u64,
     /// For pieces of files.
@@ -58,6 +63,7 @@ impl H2 {
             complaints: Complaints::default(),
             flagged: false,
             waiting: 0,
+            gathering: Gathering::default(),
             lent: 0,
             buffer: Vec::new(),
         }
@@ -295,6 +301,20 @@ impl H2 {
         }
     }
 
+    /// Whether a response that a thread has completed goes out with the next one.
+    fn gathers(&mut self, cx: &Reactor) -> bool {
+        let to_run = |entry: &Entry| {
+            !entry.taken
+                && entry
+                    .slot
+                    .as_ref()
+                    .is_some_and(|slot| slot.phase == Phase::Running)
+        };
+        self.http.backlog() < GATHERED
+            && self.list.iter().rev().any(to_run)
+            && self.gathering.waits(cx.precise_us())
+    }
+
     /// Gives the budget back as lent bytes are consumed.
     fn repay(&mut self, cx: &Reactor) {
         let lent = u64::from(self.http.lent());
@@ -383,6 +403,17 @@ impl ConnIo {
     pub(crate) fn wants_turn_h2(&self) -> bool {
         let frames = |h2: &H2| !h2.flagged && h2.http.has_output();
         self.has_news() || self.h2.as_deref().is_some_and(frames)
+    }
+
+    /// After an application gave the end of a response. A thread that has more of the connection's requests to run may
+    /// have the next response in no time; if it has not, whoever polls sends this one.
+    pub(crate) fn on_answered_h2(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        let gathers = |h2: &mut H2| cx.style == Style::Buffering && h2.gathers(cx);
+        if self.h2.as_deref_mut().is_some_and(gathers) {
+            self.ask_for_turn(cx, conn);
+        } else {
+            self.on_given_h2(cx, conn);
+        }
     }
 
     /// After an application gave something to send.
