@@ -14,7 +14,6 @@ mod scope;
 mod task;
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -276,9 +275,10 @@ impl AsgiCore {
         let turn = lock(&self.turn).take();
         match turn {
             Some(mut turn) => {
-                let outcome = self.take_turn(py, &mut turn);
+                let outcome = self.reactor.survive(|| self.take_turn(py, &mut turn));
                 *lock(&self.turn) = Some(turn);
-                outcome
+                // What a panic left undone is for the next turn.
+                outcome.unwrap_or_else(|| self.schedule(py))
             }
             None => Ok(()),
         }
@@ -322,22 +322,16 @@ impl AsgiCore {
         Ok(())
     }
 
-    /// A panic closes its connection; the worker lives.
+    /// What fails closes its connection; the worker lives.
     fn serve_guarded(self: &Arc<Self>, py: Python<'_>, conn: &Arc<Conn>, scratch: &mut [u8]) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.serve(py, conn, scratch)));
-        let failed = match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
-        };
-        self.reactor.notice(
-            level::ERROR,
-            "Internal error: the connection was closed".to_owned(),
-        );
-        if let Some(error) = failed {
-            self.tell(py, level::ERROR, "Internal error", Some(error));
+        match self.reactor.guard(conn, || self.serve(py, conn, scratch)) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => {
+                self.tell(py, level::ERROR, "Internal error", Some(error));
+                self.reactor.break_off(conn);
+            }
+            None => {}
         }
-        conn.io().close(&self.reactor, conn);
         while conn.release().is_some() {}
     }
 
@@ -408,7 +402,7 @@ impl AsgiCore {
         if self.polling.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.report(py)?;
+        self.report(py);
         self.write_log(py)?;
         if self.reactor.has_work() {
             self.schedule(py)?;
@@ -417,13 +411,15 @@ impl AsgiCore {
     }
 
     fn schedule(&self, py: Python<'_>) -> PyResult<()> {
-        if self.scheduled.swap(true, Ordering::Relaxed) {
+        if self.scheduled.load(Ordering::Relaxed) {
             return Ok(());
         }
         if let Some(poll) = self.method(py, |methods| &methods.poll) {
             self.event_loop
                 .bind(py)
                 .call_method1(intern!(py, "call_soon"), (poll,))?;
+            // Not before: a call that failed is to be made again.
+            self.scheduled.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -6,14 +6,14 @@ use pyo3::prelude::*;
 
 use super::AsgiCore;
 use crate::forked;
+use crate::reactor::fragile::outlive;
 use crate::reactor::{Expired, level, lock};
 
 impl AsgiCore {
-    pub(super) fn report(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn report(&self, py: Python<'_>) {
         for (level, text) in self.reactor.take_notices() {
-            self.log.bind(py).call1((level, text, py.None()))?;
+            self.tell(py, level, &text, None);
         }
-        Ok(())
     }
 
     /// Nothing of the worker is a child's that the application forked: neither the loop nor any client.
@@ -28,7 +28,7 @@ impl AsgiCore {
     pub(crate) fn tell(&self, py: Python<'_>, level: u8, text: &str, error: Option<PyErr>) {
         let exception = error.map(|error| error.into_value(py));
         // A logger that fails must not take the connection down with it; it has told stderr itself.
-        if let Err(error) = self.log.bind(py).call1((level, text, exception)) {
+        if let Some(Err(error)) = outlive(|| self.log.bind(py).call1((level, text, exception))) {
             error.write_unraisable(py, None);
         }
     }

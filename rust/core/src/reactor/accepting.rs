@@ -89,7 +89,7 @@ impl Reactor {
                 match listener.accept() {
                     Ok(Some((fd, peer))) => {
                         self.accept_retry.store(NEVER, Ordering::Relaxed);
-                        if let Err(error) = self.add(fd, peer, index) {
+                        if let Some(Err(error)) = self.survive(|| self.add(fd, peer, index)) {
                             self.notice(
                                 level::ERROR,
                                 format!("Cannot watch a new connection: {error}"),

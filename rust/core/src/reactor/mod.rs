@@ -5,6 +5,8 @@ mod accepting;
 mod account;
 mod admission;
 pub(crate) mod connection;
+pub(crate) mod fragile;
+mod guard;
 pub(crate) mod h2;
 pub(crate) mod listener;
 mod notices;
@@ -271,14 +273,14 @@ impl Reactor {
                 } else if bits & ready::WRITE != 0 {
                     // Its owner may be in the application for long: what waits goes out beside it.
                     conns = None;
-                    conn.io().write_on(self, &conn);
+                    self.meet(&conn, |io| io.write_on(self, &conn));
                 }
             }
         })?;
         drop(conns);
         self.tick();
         for (conn, outcome) in self.handshakes.take_done() {
-            conn.io().on_step(self, &conn, outcome);
+            self.meet(&conn, |io| io.on_step(self, &conn, outcome));
             if conn.claim(ready::AGAIN) {
                 batch.push(conn);
             }
@@ -332,7 +334,7 @@ impl Reactor {
         }
     }
 
-    /// Forgets a closed connection. Called once per connection, by `ConnIo::close`.
+    /// Forgets a closed connection. Called once per connection, by `ConnIo::sever`.
     fn forget(&self, conn: &Conn) {
         let mut conns = lock(&self.conns);
         if conns
@@ -411,8 +413,7 @@ impl Reactor {
             .saturating_add(u64::try_from(idle.as_millis()).unwrap_or(0));
         self.drain_idle_until.store(until, Ordering::Release);
         for conn in self.all() {
-            let mut io = conn.io();
-            io.settle(self, &conn);
+            self.meet(&conn, |io| io.settle(self, &conn));
         }
         self.handle.wake();
     }
@@ -433,7 +434,7 @@ impl Reactor {
     /// Closes every connection.
     pub(crate) fn abort(&self) {
         for conn in self.all() {
-            conn.io().close(self, &conn);
+            self.meet(&conn, |io| io.close(self, &conn));
         }
         self.handle.wake();
     }

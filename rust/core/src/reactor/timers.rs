@@ -45,12 +45,12 @@ impl Reactor {
             }
         }
         for conn in due {
-            let mut io = conn.io();
-            io.on_deadline(self, &conn);
-            io.settle(self, &conn);
-            let woken = io.has_news();
-            drop(io);
-            if woken && conn.claim(ready::AGAIN) {
+            let woken = self.meet(&conn, |io| {
+                io.on_deadline(self, &conn);
+                io.settle(self, &conn);
+                io.has_news()
+            });
+            if woken == Some(true) && conn.claim(ready::AGAIN) {
                 batch.push(conn);
             }
         }

@@ -33,6 +33,10 @@ struct Watch {
     unpolled: u32,
     cpu: Duration,
     at: Instant,
+    /// Ticks in a row without any application call.
+    idle: u32,
+    /// Ticks in a row with nothing to do.
+    quiet: u32,
 }
 
 /// What went on during a tick.
@@ -47,46 +51,51 @@ struct Seen {
 
 impl WsgiCore {
     pub(super) fn io_loop(&self) {
-        let pool = &self.pool;
-        let mut idle = 0;
-        let mut quiet = 0u32;
         let mut watch = Watch {
             progress: 0,
             turns: 0,
             unpolled: 0,
             cpu: cpu_time(),
             at: Instant::now(),
+            idle: 0,
+            quiet: 0,
         };
-        while !pool.is_stopping() {
-            let tick = match quiet < QUIET_TICKS {
-                true => TICK,
-                false => LONG_TICK,
-            };
-            self.pause(tick, &mut idle);
-            let led = pool.leading.load(Ordering::Acquire);
-            if led && pool.inside.load(Ordering::SeqCst) == 0 {
-                idle = idle.saturating_add(1);
-                continue;
-            }
-            idle = 0;
-            let seen = self.look(&mut watch);
-            let waiting = pool.queued();
-            quiet = quiet.saturating_add(1);
-            if waiting > 0 && (seen.stuck || seen.sleeping) {
-                quiet = 0;
-                pool.notify(if seen.stuck { waiting } else { 1 });
-            }
-            if led || seen.unpolled == 0 {
-                continue;
-            }
-            if seen.stuck || seen.sleeping {
-                quiet = 0;
-                self.take_over();
-            } else if seen.unpolled >= UNPOLLED_TICKS {
-                quiet = 0;
-                self.look_in();
-                watch.unpolled = 0;
-            }
+        while !self.pool.is_stopping() {
+            self.reactor.survive(|| self.tick(&mut watch));
+        }
+    }
+
+    /// Sleeps for a tick, and does what is to be done then.
+    fn tick(&self, watch: &mut Watch) {
+        let pool = &self.pool;
+        let tick = match watch.quiet < QUIET_TICKS {
+            true => TICK,
+            false => LONG_TICK,
+        };
+        self.pause(tick, &mut watch.idle);
+        let led = pool.leading.load(Ordering::Acquire);
+        if led && pool.inside.load(Ordering::SeqCst) == 0 {
+            watch.idle = watch.idle.saturating_add(1);
+            return;
+        }
+        watch.idle = 0;
+        let seen = self.look(watch);
+        let waiting = pool.queued();
+        watch.quiet = watch.quiet.saturating_add(1);
+        if waiting > 0 && (seen.stuck || seen.sleeping) {
+            watch.quiet = 0;
+            pool.notify(if seen.stuck { waiting } else { 1 });
+        }
+        if led || seen.unpolled == 0 {
+            return;
+        }
+        if seen.stuck || seen.sleeping {
+            watch.quiet = 0;
+            self.take_over();
+        } else if seen.unpolled >= UNPOLLED_TICKS {
+            watch.quiet = 0;
+            self.look_in();
+            watch.unpolled = 0;
         }
     }
 
@@ -111,6 +120,7 @@ impl WsgiCore {
             unpolled,
             cpu,
             at,
+            ..*watch
         };
         seen
     }

@@ -10,7 +10,6 @@ mod response;
 mod seat;
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use pyo3::intern;
@@ -24,6 +23,7 @@ use crate::exchange::{Exchange, Gone, SendError, Sent, WaitFor, describe};
 use crate::forked;
 use crate::gil::Guarded;
 use crate::reactor::connection::Conn;
+use crate::reactor::fragile::outlive;
 use crate::reactor::transport::Spoken;
 use crate::reactor::{Address, Reactor, Style, level};
 use crate::scoreboard::Scoreboard;
@@ -199,24 +199,14 @@ impl WsgiCore {
             id,
         };
         loop {
-            let moved = catch_unwind(AssertUnwindSafe(|| {
-                let mut io = conn.io();
+            let moved = self.reactor.meet(conn, |io| {
                 io.on_ready(&self.reactor, conn, bits, scratch);
                 io.take_news()
-            }));
-            match moved {
-                Ok(news) => {
-                    found.extend(news.launches.into_iter().map(exchange));
-                    if let Some(id) = news.launch {
-                        return found.push(exchange(id));
-                    }
-                }
-                Err(_) => {
-                    self.reactor.notice(
-                        level::ERROR,
-                        "Internal error: the connection was closed".to_owned(),
-                    );
-                    conn.io().close(&self.reactor, conn);
+            });
+            if let Some(news) = moved {
+                found.extend(news.launches.into_iter().map(exchange));
+                if let Some(id) = news.launch {
+                    return found.push(exchange(id));
                 }
             }
             match conn.release() {
@@ -229,7 +219,7 @@ impl WsgiCore {
     /// Runs one request, then looks what its connection brings next. False: the thread was given up meanwhile.
     fn run(self: &Arc<Self>, py: Python<'_>, seat: &Seat, exchange: Exchange) -> bool {
         self.pool.begin(seat, exchange.id);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        self.reactor.guard(&exchange.conn, || {
             // None: the client is gone, or its time was up while it waited for a thread.
             if let Some(request) = exchange.take_up() {
                 let outcome = self.call(py, &exchange, &request);
@@ -241,15 +231,9 @@ impl WsgiCore {
                 }
                 self.reactor.give_request(request);
             }
-        }));
-        if outcome.is_err() {
-            self.reactor.notice(
-                level::ERROR,
-                "Internal error: the connection was closed".to_owned(),
-            );
-            exchange.conn.io().close(&self.reactor, &exchange.conn);
-        }
-        exchange.leave(&self.reactor);
+        });
+        let leave = || exchange.leave(&self.reactor);
+        self.reactor.guard(&exchange.conn, leave);
         let kept = self.pool.end(seat);
         // Most often there is nothing: the client waits for this answer, and its next request is an event.
         if let Some(bits) = exchange.release() {
@@ -438,7 +422,7 @@ impl WsgiCore {
     pub(super) fn tell(&self, py: Python<'_>, level: u8, text: &str, error: Option<PyErr>) {
         let exception = error.map(|error| error.into_value(py));
         // A logger that fails must not take the thread down with it.
-        if let Err(error) = self.log.bind(py).call1((level, text, exception)) {
+        if let Some(Err(error)) = outlive(|| self.log.bind(py).call1((level, text, exception))) {
             error.write_unraisable(py, None);
         }
     }

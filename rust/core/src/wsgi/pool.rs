@@ -91,6 +91,19 @@ impl Drop for Leading<'_> {
     }
 }
 
+/// A thread that waits for its client; it is back whatever happens.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    seat: Arc<Seat>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool.enter();
+        self.seat.end_wait();
+    }
+}
+
 impl Pool {
     pub(super) fn new(poller: Poller, wakeup: Option<OwnedFd>) -> Pool {
         Pool {
@@ -206,15 +219,14 @@ impl Pool {
 
     /// Runs `wait`, in which the calling thread waits for its client.
     pub(super) fn outside<R>(&self, wait: impl FnOnce() -> R) -> R {
-        let counted = Seat::own().filter(|seat| seat.begin_wait());
-        if counted.is_some() {
+        let waiting = Seat::own()
+            .filter(|seat| seat.begin_wait())
+            .map(|seat| Waiting { pool: self, seat });
+        if waiting.is_some() {
             self.leave();
         }
         let outcome = wait();
-        if let Some(seat) = counted {
-            self.enter();
-            seat.end_wait();
-        }
+        drop(waiting);
         self.sign_of_life();
         outcome
     }
@@ -287,26 +299,31 @@ impl WsgiCore {
 
     fn serve_seated(self: &Arc<Self>, py: Python<'_>, seat: &Seat) {
         while !self.pool.is_stopping() {
-            if let Some(exchange) = self.pool.next() {
-                if !self.run(py, seat, exchange) {
-                    return;
-                }
-                continue;
+            if self.reactor.survive(|| self.take_turn(py, seat)) == Some(false) {
+                return;
             }
-            if self.reactor.has_notices() {
-                // The log may block: then the I/O thread polls.
-                self.pool.enter();
-                self.report(py);
-                self.pool.leave();
-            }
-            if self.pool.leading.swap(true, Ordering::AcqRel) {
-                self.follow(py);
-                continue;
-            }
+        }
+    }
+
+    /// Does what there is to do next. False: the thread was given up meanwhile.
+    fn take_turn(self: &Arc<Self>, py: Python<'_>, seat: &Seat) -> bool {
+        if let Some(exchange) = self.pool.next() {
+            return self.run(py, seat, exchange);
+        }
+        if self.reactor.has_notices() {
+            // The log may block: then the I/O thread polls.
+            self.pool.enter();
+            self.report(py);
+            self.pool.leave();
+        }
+        if self.pool.leading.swap(true, Ordering::AcqRel) {
+            self.follow(py);
+        } else {
             let leading = Leading(&self.pool.leading);
             self.lead(py);
             drop(leading);
         }
+        true
     }
 
     /// Polls until there is something to run. Asks first with the GIL held: at load there always is something.

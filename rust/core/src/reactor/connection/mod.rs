@@ -9,17 +9,18 @@ mod sealed;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
 
 use ferrule_http::h1::Connection as Http1;
 use pyo3::{Py, PyAny};
 
+use super::fragile::Fragile;
 use super::h2::H2;
 use super::listener::Peer;
 use super::outbox::Outbox;
 use super::poller::ready;
 use super::transport::Transport;
-use super::{Address, Expired, Reactor, Style, lock};
+use super::{Address, Expired, Reactor, Style};
 use crate::exchange::Slot;
 use crate::tls::Description;
 pub(super) use deadlines::{after, rate_due};
@@ -48,7 +49,7 @@ pub(crate) struct Conn {
     shared: AtomicBool,
     /// When something is due at the earliest, ms.
     pub(super) deadline: AtomicU64,
-    io: Mutex<ConnIo>,
+    io: Fragile<ConnIo>,
     /// With `io`: a stream that a thread waits for has moved.
     pub(crate) moved: Condvar,
     /// What is known of its TLS, once that is agreed on.
@@ -67,7 +68,7 @@ impl Conn {
             owner: AtomicU8::new(0),
             shared: AtomicBool::new(false),
             deadline: AtomicU64::new(due),
-            io: Mutex::new(io),
+            io: Fragile::new(io),
             moved: Condvar::new(),
             tls: OnceLock::new(),
         }
@@ -111,8 +112,9 @@ impl Conn {
         self.deadline.load(Ordering::Relaxed)
     }
 
+    /// After a panic within it the connection is at its end, whoever caught that: an event will tell the next turn.
     pub(crate) fn io(&self) -> MutexGuard<'_, ConnIo> {
-        lock(&self.io)
+        self.io.lock(|io| io.cut())
     }
 
     /// The address the client connected to; None on unix sockets.

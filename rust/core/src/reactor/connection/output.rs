@@ -4,8 +4,9 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::{Conn, ConnIo, HIGH_WATER, LINGER_BYTES, LOW_WATER};
 use crate::exchange::Phase;
@@ -123,17 +124,38 @@ impl ConnIo {
 
     /// Ends the connection so that the client cannot take what it got for a complete response.
     pub(crate) fn reset(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
-        if let Some(fd) = &self.fd {
-            // Linger 0: close sends RST and drops what the kernel still holds.
-            let _ = rustix::net::sockopt::set_socket_linger(&**fd, Some(std::time::Duration::ZERO));
-        }
-        self.close(cx, conn);
+        self.cut();
+        self.sever(cx, conn);
     }
 
-    /// Closes the socket. Whoever waits on the connection is woken and finds it gone.
+    /// Resets the connection; closing the socket and forgetting it is still to be done.
+    pub(super) fn cut(&self) {
+        let Some(fd) = &self.fd else { return };
+        // Linger 0: close sends RST and drops what the kernel still holds.
+        let _ = sockopt::set_socket_linger(&**fd, Some(Duration::ZERO));
+    }
+
+    /// Closes the connection after all that was sent.
     pub(crate) fn close(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         self.say_goodbye();
-        let Some(fd) = self.fd.take() else { return };
+        self.sever(cx, conn);
+    }
+
+    /// Closes the socket and has the connection forgotten, before anything else. Whoever waits on it is woken and finds
+    /// it gone.
+    fn sever(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        if let Some(fd) = self.fd.take() {
+            conn.deadline.store(NEVER, Ordering::Relaxed);
+            // A waiting thread, or a child that the application forked, may hold the socket open: its events must not
+            // reach the connection that gets this one's key.
+            cx.handle.remove(fd.as_raw_fd());
+            if Arc::strong_count(&fd) > 1 {
+                // A thread waits for it: end its wait; it drops the last reference.
+                let _ = shutdown(&fd, Shutdown::Both);
+            }
+            drop(fd);
+            cx.forget(conn);
+        }
         if let Some(slot) = self.slot.as_deref_mut() {
             self.news.wake.append(&mut slot.receivers);
             self.news.wake.append(&mut slot.senders);
@@ -148,16 +170,6 @@ impl ConnIo {
         self.out.clear();
         self.drop_slot(cx);
         self.drop_input();
-        conn.deadline.store(NEVER, Ordering::Relaxed);
-        // A waiting thread, or a child that the application forked, may hold the socket open: its events must not
-        // reach the connection that gets this one's key.
-        cx.handle.remove(fd.as_raw_fd());
-        if Arc::strong_count(&fd) > 1 {
-            // A thread waits for it: end its wait; it drops the last reference.
-            let _ = shutdown(&fd, Shutdown::Both);
-        }
-        drop(fd);
-        cx.forget(conn);
         if self.has_news() {
             cx.look_again(conn);
         }
