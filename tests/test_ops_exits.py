@@ -9,7 +9,7 @@ from tests.support.server import ServerProcess
 
 Serve = Callable[..., ServerProcess]
 
-# `/exit` ends the process as a library would, `/slow` is a request beside it.
+# `/exit` ends the process as a library would, `/interrupt` raises what Ctrl-C does, `/slow` is a request beside them.
 EXIT = """
 import asyncio, sys
 async def app(scope, receive, send):
@@ -17,6 +17,9 @@ async def app(scope, receive, send):
     if scope["path"] == "/exit":
         await asyncio.sleep(0.05)
         sys.exit(3)
+    if scope["path"] == "/interrupt":
+        await asyncio.sleep(0.05)
+        raise KeyboardInterrupt("within")
     if scope["path"] == "/slow":
         await asyncio.sleep(0.5)
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -77,3 +80,22 @@ def test_a_forked_child_that_comes_back_ends_without_touching_a_client(
     assert server.stderr.count("came back into the server") == 2
     assert "ValueError: in the child" in server.stderr
     assert len(server.workers()) == 1
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_interrupt_within_a_request_is_that_requests_exception_and_nobody_elses(
+    serve: Serve, tmp_path: Path, loop: str
+) -> None:
+    (tmp_path / "web.py").write_text(EXIT)
+    server = serve("-w", "1", "--loop", loop, "web:app", cwd=tmp_path)
+    server.wait_for_log("Worker ready")
+    before = server.workers()
+    with server.connect() as slow, server.connect() as ending:
+        slow.send(b"GET /slow HTTP/1.1\r\nHost: t\r\n\r\n")
+        for _ in range(3):
+            assert ending.get("/interrupt").status == 500
+        assert slow.read_response().body == b"here"
+        assert ending.get("/").body == b"here"
+    server.wait_for_log("KeyboardInterrupt: within", count=3)
+    assert server.stderr.count('Exception in ASGI application method=GET path="/interrupt"') == 3
+    assert server.workers() == before

@@ -63,6 +63,11 @@ class AsgiWorker(Worker):
                     if not self._exit_wanted:
                         self._exit_wanted = True
                         self.context.report.unwanted("exit")
+                except KeyboardInterrupt:
+                    # Also a task of the application, since signals go to the loop: an exception like any other. Who
+                    # waits for the task logs it.
+                    if serving.done() or not self._serving or os.getpid() != pid:
+                        raise
 
     def stop(self, grace: float) -> None:
         deadline = asyncio.get_running_loop().time() + grace
