@@ -133,11 +133,21 @@ impl ConnIo {
         let Some(fd) = &self.fd else { return };
         // Linger 0: close sends RST and drops what the kernel still holds.
         let _ = sockopt::set_socket_linger(&**fd, Some(Duration::ZERO));
+        // A child that the application forked may keep the socket open; TCP on Linux is reset by this all the same.
+        #[cfg(target_os = "linux")]
+        if rustix::net::connect_unspec(&**fd).is_err() {
+            // A unix socket, which knows no reset.
+            let _ = shutdown(fd, Shutdown::Both);
+        }
     }
 
     /// Closes the connection after all that was sent.
     pub(crate) fn close(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         self.say_goodbye();
+        if let Some(fd) = &self.fd {
+            // A child that the application forked may keep the socket open, and the client would never see the end.
+            let _ = shutdown(fd, Shutdown::Both);
+        }
         self.sever(cx, conn);
     }
 
