@@ -187,6 +187,7 @@ fn options(defaults: &Defaults) -> HeadOptions<'_> {
     HeadOptions {
         version: Version::Http11,
         head_request: false,
+        connect_request: false,
         keep_alive: true,
         body_length: None,
         defaults,
@@ -247,6 +248,7 @@ pub fn response(data: &[u8]) {
             Version::Http10
         },
         head_request: choices & 8 != 0,
+        connect_request: choices & 64 != 0,
         keep_alive: choices & 16 == 0,
         body_length: (choices & 32 != 0).then_some(rest.len() as u64),
         ..options(&defaults)
@@ -290,7 +292,9 @@ pub fn response(data: &[u8]) {
         .map(|(name, value)| (name.to_vec(), value.to_vec()))
         .collect();
     assert_eq!(seen.fields[1..=given.len()], given[..]);
-    let bodiless = how.head_request || matches!(status, 204 | 304);
+    let tunnel = how.connect_request && (200..300).contains(&status);
+    assert!(!tunnel || !chunked && !writer.keep_alive());
+    let bodiless = how.head_request || tunnel || matches!(status, 204 | 304);
     if sent.is_ok() && !bodiless && (chunked || head.content_length().or(how.body_length).is_some())
     {
         assert!(seen.complete && seen.body == rest && outcome.left.is_empty());

@@ -23,6 +23,7 @@ fn responses(criterion: &mut Criterion) {
     let how = HeadOptions {
         version: Version::Http11,
         head_request: false,
+        connect_request: false,
         keep_alive: true,
         body_length: Some(13),
         defaults: &defaults,

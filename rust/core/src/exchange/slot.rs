@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::sync::{Arc, OnceLock};
 
 use ferrule_http::h1::encode::{BodyWriter, Defaults, HeadOptions, encode_simple};
-use ferrule_http::request::Request;
+use ferrule_http::request::{Method, Request};
 
 use super::WRITE_THROUGH;
 use crate::reactor::Reactor;
@@ -192,6 +192,7 @@ impl Slot {
         HeadOptions {
             version: request.version,
             head_request: request.is_head(),
+            connect_request: request.method == Method::Connect,
             keep_alive: go_on,
             body_length: length,
             defaults,

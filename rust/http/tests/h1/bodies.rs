@@ -9,6 +9,7 @@ fn writer(status: u16, length: Option<u64>, version: Version, head_request: bool
     let how = HeadOptions {
         version,
         head_request,
+        connect_request: false,
         keep_alive: true,
         body_length: length,
         defaults: &Defaults::default(),

@@ -226,7 +226,7 @@ proptest! {
         }
         let mut out = Vec::new();
         let how = HeadOptions {
-            version: Version::Http11, head_request: false, keep_alive: true, body_length: Some(0),
+            version: Version::Http11, head_request: false, connect_request: false, keep_alive: true, body_length: Some(0),
             defaults: &Defaults::default(),
         };
         let _writer = head.encode(&mut out, &how);

@@ -11,6 +11,7 @@ fn options(defaults: &Defaults) -> HeadOptions<'_> {
     HeadOptions {
         version: Http11,
         head_request: false,
+        connect_request: false,
         keep_alive: true,
         body_length: None,
         defaults,
@@ -108,6 +109,7 @@ fn framing_follows_status_method_version_and_length() {
         let how = HeadOptions {
             version: *version,
             head_request: *head_request,
+            connect_request: false,
             body_length: *known,
             ..options(&none)
         };
@@ -122,6 +124,42 @@ fn framing_follows_status_method_version_and_length() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn behind_a_2xx_answer_to_connect_there_is_no_framing_and_no_further_response() {
+    let none = Defaults::default();
+    for (status, version, given, known) in [
+        (200, Http11, None, None),
+        (200, Http11, Some("5"), None),
+        (200, Http11, None, Some(5)),
+        (204, Http11, None, Some(0)),
+        (299, Http10, Some("5"), None),
+    ] {
+        let fields: Vec<_> = given
+            .iter()
+            .map(|length| ("Content-Length", *length))
+            .collect();
+        let how = HeadOptions {
+            version,
+            connect_request: true,
+            body_length: known,
+            ..options(&none)
+        };
+        let expected = format!(
+            "HTTP/1.1 {status} {}\r\nconnection: close\r\n\r\n",
+            reason_phrase(status)
+        );
+        assert_eq!(encoded(&head(status, &fields), &how), (expected, false));
+    }
+    // A refusal is a response like any other.
+    let how = HeadOptions {
+        connect_request: true,
+        body_length: Some(5),
+        ..options(&none)
+    };
+    let expected = "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 5\r\n\r\n".to_owned();
+    assert_eq!(encoded(&head(405, &[]), &how), (expected, true));
 }
 
 #[test]
@@ -430,6 +468,7 @@ fn simple_answers_are_complete_plain_text() {
         &[],
         &HeadOptions {
             head_request: true,
+            connect_request: false,
             ..how
         },
     );

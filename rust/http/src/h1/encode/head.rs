@@ -32,6 +32,8 @@ pub struct HeadOptions<'a> {
     pub version: Version,
     /// The request was HEAD: the head is sent as for GET, the body is not.
     pub head_request: bool,
+    /// The request was CONNECT: what follows a 2xx head is a tunnel.
+    pub connect_request: bool,
     /// The connection may go on, as far as client and server are concerned.
     pub keep_alive: bool,
     /// The complete length of the body in bytes, where the server knows it. Without effect where
@@ -210,11 +212,14 @@ impl ResponseHead {
     /// Appends the whole head to `out`; the writer that is returned frames the body.
     ///
     /// RFC 9112 section 6, from the server's side: a known length as Content-Length; otherwise
-    /// chunked to HTTP/1.1 and until close to HTTP/1.0; no body for HEAD, 204 and 304.
+    /// chunked to HTTP/1.1 and until close to HTTP/1.0; no body for HEAD, 204 and 304; and behind
+    /// a 2xx answer to CONNECT no framing at all, nor another response.
     pub fn encode(&self, out: &mut Vec<u8>, how: &HeadOptions<'_>) -> BodyWriter {
         let http10 = how.version == Version::Http10;
         let length = self.content_length.or(how.body_length);
         let (framing, announced) = match (self.status, how.head_request, length) {
+            // RFC 9110 section 9.3.6: neither Content-Length nor Transfer-Encoding.
+            (200..=299, _, _) if how.connect_request => (Framing::UntilClose, None),
             // RFC 9110 section 8.6: no Content-Length in 204.
             (204, _, _) => (Framing::NoBody, None),
             // The length of what a GET would have got, if the application said so.
