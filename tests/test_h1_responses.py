@@ -98,9 +98,33 @@ def test_head_has_the_fields_of_get_and_no_content(server: ServerProcess, body: 
         assert client.get("/next").body == b"hello /next"
 
 
+@pytest.mark.parametrize("size", [2, 100_000])
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_whole_body_that_is_not_as_long_as_declared_is_a_logged_500_and_the_connection_goes_on(
+    server: ServerProcess, size: int, off: int
+) -> None:
+    said = (
+        "response body longer than its Content-Length" if off < 0 else "response body shorter than its Content-Length"
+    )
+    before = server.stderr.count(said)
+    with server.connect() as client:
+        response = answer(client, headers=[["Content-Length", str(size + off)]], body=["x" * size])
+        assert (response.status, response.body) == (500, b"500 Internal Server Error: the application failed\n")
+        assert response.header("connection") is None
+        assert client.get("/next").body == b"hello /next"
+    server.wait_for_log(said, count=before + 1)
+
+
+def test_a_first_part_that_is_too_long_and_a_body_that_is_missing_are_a_500(server: ServerProcess) -> None:
+    with server.connect() as client:
+        assert answer(client, headers=[["Content-Length", "4"]], body=["abcdef", ""]).status == 500
+        assert answer(client, headers=[["Content-Length", "4"]], body=[]).status == 500
+        assert client.get("/next").body == b"hello /next"
+
+
 def test_too_much_body_ends_the_connection_and_is_logged(server: ServerProcess) -> None:
     with server.connect() as client:
-        ask(client, headers=[["Content-Length", "4"]], body=["abcdef"])
+        ask(client, headers=[["Content-Length", "4"]], body=["abc", "def"])
         with pytest.raises((MalformedResponseError, OSError, EOFError)):
             client.read_response()
     server.wait_for_log("response body longer than its Content-Length")

@@ -340,16 +340,26 @@ impl Channel {
         }
     }
 
-    /// Moves on after a body message went out.
-    fn body_sent(&self, py: Python<'_>, more: bool) {
+    /// Takes the outcome of a body message, `first` of its response or not, and moves on if it went out.
+    fn body_sent(
+        &self,
+        py: Python<'_>,
+        sent: Result<Sent, SendError>,
+        first: bool,
+        more: bool,
+    ) -> PyResult<Sent> {
         let state = self.state.get(py);
-        if !more {
+        if matches!(sent, Err(SendError::Framing(_))) {
+            // It did not, and neither did the head that came with it.
+            state.head_due.set(first);
+        } else if !more {
             state.phase.set(if state.trailers.get() {
                 Phase::Trailers
             } else {
                 Phase::Complete
             });
         }
+        checked(sent)
     }
 
     fn body(&self, py: Python<'_>, message: &Message<'_, '_>) -> PyResult<(Sent, usize)> {
@@ -369,8 +379,7 @@ impl Channel {
             if first && more_to_come {
                 state.bodiless.set(exchange.is_bodiless());
             }
-            self.body_sent(py, more);
-            Ok((checked(sent)?, data.len()))
+            Ok((self.body_sent(py, sent, first, more)?, data.len()))
         })
     }
 
@@ -444,8 +453,7 @@ impl Channel {
         let sent = self
             .exchange(py)
             .send_file(&self.core.reactor, head.as_deref(), part, trailers);
-        self.body_sent(py, false);
-        checked(sent)
+        self.body_sent(py, sent, head.is_some(), false)
     }
 
     /// `http.response.zerocopysend`: part of an open file.
@@ -467,8 +475,7 @@ impl Channel {
         let sent =
             self.exchange(py)
                 .send_file(&self.core.reactor, head.as_deref(), part, more_to_come);
-        self.body_sent(py, more);
-        checked(sent)
+        self.body_sent(py, sent, head.is_some(), more)
     }
 }
 

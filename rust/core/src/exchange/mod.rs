@@ -39,7 +39,8 @@ pub(crate) struct Gone;
 #[derive(Debug)]
 pub(crate) enum SendError {
     Gone,
-    /// The application broke its own framing; the connection or stream was ended.
+    /// The application broke its own framing. The connection or stream was ended; or nothing of the response was sent
+    /// yet, and it can begin anew.
     Framing(ResponseError),
 }
 
@@ -95,6 +96,24 @@ impl Carrier<'_> {
             Carrier::Http1(http1) => http1.slot(),
             Carrier::Http2(stream) => stream.slot(),
         }
+    }
+
+    /// Refuses the beginning of a response that its own Content-Length contradicts, before anything is sent.
+    fn check(
+        mut self,
+        head: Option<&ResponseHead>,
+        length: u64,
+        more: bool,
+    ) -> Result<Self, SendError> {
+        if let Some(head) = head
+            && let Err(error) = head.check_length(length, more)
+            && self
+                .slot()
+                .is_some_and(|slot| slot.is_measured(head.status()))
+        {
+            return Err(SendError::Framing(error));
+        }
+        Ok(self)
     }
 }
 
@@ -169,7 +188,7 @@ impl Exchange {
         more: bool,
     ) -> Result<Sent, SendError> {
         let mut io = self.conn.io();
-        match self.find(&mut io)? {
+        match self.find(&mut io)?.check(head, data.len() as u64, more)? {
             Carrier::Http1(mut http1) => http1.send(cx, head, data, more),
             Carrier::Http2(stream) => stream.send(cx, head, data, more),
         }
@@ -184,7 +203,7 @@ impl Exchange {
         more: bool,
     ) -> Result<Sent, SendError> {
         let mut io = self.conn.io();
-        match self.find(&mut io)? {
+        match self.find(&mut io)?.check(head, part.length, more)? {
             Carrier::Http1(mut http1) => http1.send_file(cx, head, part, more),
             Carrier::Http2(stream) => stream.send_file(cx, head, part, more),
         }
@@ -198,7 +217,7 @@ impl Exchange {
         trailers: &[(&[u8], &[u8])],
     ) -> Result<Sent, SendError> {
         let mut io = self.conn.io();
-        match self.find(&mut io)? {
+        match self.find(&mut io)?.check(head, 0, false)? {
             Carrier::Http1(mut http1) => http1.finish(cx, head, trailers),
             Carrier::Http2(stream) => stream.finish(cx, head, trailers),
         }

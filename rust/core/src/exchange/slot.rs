@@ -85,6 +85,13 @@ impl Slot {
         self.request().is_head() || matches!(self.status, 204 | 304)
     }
 
+    /// Whether a response of this status is held to the length that it announces.
+    pub(super) fn is_measured(&self, status: u16) -> bool {
+        let request = self.request();
+        let tunnel = request.method == Method::Connect && matches!(status, 200..=299);
+        !(tunnel || request.is_head() || matches!(status, 204 | 304))
+    }
+
     pub(crate) fn body_len(&self) -> usize {
         self.body.len().saturating_sub(self.body_start)
     }

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::{WsgiCore, with_item};
-use crate::exchange::{Exchange, FilePart, SendError};
+use crate::exchange::{Exchange, FilePart, SendError, Sent};
 use crate::gil::Guarded;
 
 #[derive(Default)]
@@ -68,6 +68,15 @@ impl Responder {
         Ok(state.head_due.take().then(|| state.head.borrow()))
     }
 
+    /// What is refused because its own head contradicts it was not sent, and neither was the head: it is due again.
+    fn keep_head(&self, py: Python<'_>, first: bool, sent: &Result<Sent, SendError>) {
+        if first && matches!(sent, Err(SendError::Framing(_))) {
+            let state = self.state.get(py);
+            state.head_due.set(true);
+            state.sent.set(false);
+        }
+    }
+
     /// One item of a body with more to come. An empty one sends nothing: not even the head (PEP 3333). Returns whether
     /// the client wants more items.
     pub(super) fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -88,6 +97,7 @@ impl Responder {
             )))
         })?;
         if let Some(sent) = sent {
+            self.keep_head(py, first, &sent);
             self.core.settle(py, &exchange, sent)?;
         }
         Ok(!(first && exchange.is_bodiless()))
@@ -98,7 +108,9 @@ impl Responder {
         let exchange = self.exchange.get(py).borrow();
         let sent = with_item(item, |data| {
             let head = self.head(py)?;
-            Ok(exchange.send(&self.core.reactor, head.as_deref(), data, false))
+            let sent = exchange.send(&self.core.reactor, head.as_deref(), data, false);
+            self.keep_head(py, head.is_some(), &sent);
+            Ok(sent)
         })?;
         self.core.settle(py, &exchange, sent)
     }
@@ -107,7 +119,9 @@ impl Responder {
         let exchange = self.exchange.get(py).borrow();
         let sent = {
             let head = self.head(py)?;
-            exchange.finish(&self.core.reactor, head.as_deref(), &[])
+            let sent = exchange.finish(&self.core.reactor, head.as_deref(), &[]);
+            self.keep_head(py, head.is_some(), &sent);
+            sent
         };
         self.core.settle(py, &exchange, sent)
     }
@@ -116,7 +130,9 @@ impl Responder {
         let exchange = self.exchange.get(py).borrow();
         let sent = {
             let head = self.head(py)?;
-            exchange.send_file(&self.core.reactor, head.as_deref(), part, false)
+            let sent = exchange.send_file(&self.core.reactor, head.as_deref(), part, false);
+            self.keep_head(py, head.is_some(), &sent);
+            sent
         };
         self.core.settle(py, &exchange, sent)
     }

@@ -163,6 +163,28 @@ fn behind_a_2xx_answer_to_connect_there_is_no_framing_and_no_further_response() 
 }
 
 #[test]
+fn a_body_is_checked_against_its_length_before_anything_is_sent() {
+    let announced = head(200, &[("Content-Length", "5")]);
+    for (length, more, outcome) in [
+        (5, false, Ok(())),
+        (5, true, Ok(())),
+        (0, true, Ok(())),
+        (4, true, Ok(())),
+        (4, false, Err(TooLittleBody)),
+        (0, false, Err(TooLittleBody)),
+        (6, false, Err(TooMuchBody)),
+        (6, true, Err(TooMuchBody)),
+    ] {
+        assert_eq!(
+            announced.check_length(length, more),
+            outcome,
+            "{length} {more}"
+        );
+    }
+    assert_eq!(head(200, &[]).check_length(6, false), Ok(()));
+}
+
+#[test]
 fn a_connection_that_ends_says_close() {
     let none = Defaults::default();
     let how = HeadOptions {

@@ -164,6 +164,20 @@ impl ResponseHead {
         self.content_length
     }
 
+    /// Whether a body can have the announced length that begins with `length` bytes, and ends
+    /// there unless there is `more`.
+    ///
+    /// # Errors
+    /// [`ResponseError::TooMuchBody`], [`ResponseError::TooLittleBody`].
+    #[inline]
+    pub fn check_length(&self, length: u64, more: bool) -> Result<(), ResponseError> {
+        match self.content_length {
+            Some(announced) if length > announced => Err(ResponseError::TooMuchBody),
+            Some(announced) if length < announced && !more => Err(ResponseError::TooLittleBody),
+            _ => Ok(()),
+        }
+    }
+
     /// The application asked for the connection to be closed (`Connection: close`).
     pub fn wants_close(&self) -> bool {
         self.close
