@@ -312,6 +312,16 @@ fn read(part: &mut FilePart, buffer: &mut [u8]) -> rustix::io::Result<usize> {
 impl ConnIo {
     /// Writes what there is until nothing is left, the kernel takes no more, or others shall have their turn.
     pub(crate) fn pump(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        let may_receive = |io: &Self| io.h2.as_deref().is_some_and(H2::may_receive);
+        let held_back = !may_receive(self);
+        self.write_out(cx, conn);
+        if held_back && may_receive(self) && self.is_open() {
+            // What the client has sent meanwhile was left in the socket, and no event will tell of it.
+            cx.look_again(conn);
+        }
+    }
+
+    fn write_out(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         let mut left = TURN;
         loop {
             if !self.out.is_empty() {
