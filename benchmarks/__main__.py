@@ -153,7 +153,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument("--quick", action="store_true", help="the headline ratios, in less than two minutes")
     run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 2]")
     run.add_argument("--slices", type=_positive(int), metavar="N", help="least number of slices per server [15]")
-    run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5, quick 0.3]")
+    run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5]")
     run.add_argument("--server-core", type=int, default=0, metavar="N", help="CPU that servers are held to [0]")
     run.add_argument("--load-core", type=int, default=1, metavar="N", help="CPU of the load generator [1]")
     run.add_argument("--out", type=Path, metavar="DIR", help="where results go [build/benchmarks/DATE-TIME]")

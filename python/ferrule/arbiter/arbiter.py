@@ -144,8 +144,6 @@ class Arbiter:
         self.call_hook("on_starting", self.facts())
         self._sockets.take_over(os.environ)
         if settings.daemon and not self._sockets.predecessor.pid:
-            if settings.log_file is None:
-                self.log.warning("Without --log-file nobody will see the log of a daemon")
             self._background = go_to_background()
             self._pid = os.getpid()
         self._signals.install_for_start()
@@ -399,6 +397,8 @@ class Arbiter:
         self.describe()
         self.call_hook("when_ready", self.facts())
         if self._background is not None:
+            if self.settings.log_file is None:
+                self.log.warning("Without --log-file nobody will see the log of a daemon from here on")
             self._background.succeeded()
         load_for_workers(worker.facts.get("loop"))
 
