@@ -151,7 +151,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument("--peers", nargs="+", choices=[peer.name for peer in PEERS], metavar="NAME", help="default: all")
     run.add_argument("--interface", nargs="+", choices=["asgi", "wsgi"], default=["asgi", "wsgi"])
     run.add_argument("--quick", action="store_true", help="the headline ratios, in less than two minutes")
-    run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 2]")
+    run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 1]")
     run.add_argument("--slices", type=_positive(int), metavar="N", help="least number of slices per server [15]")
     run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5]")
     run.add_argument("--server-core", type=int, default=0, metavar="N", help="CPU that servers are held to [0]")

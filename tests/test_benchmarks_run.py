@@ -64,7 +64,7 @@ def test_a_run_measures_real_servers_and_leaves_none_behind(capsys: pytest.Captu
         assert figures[name]["rate"] > 100
         assert 0 < figures[name]["p50_ms"] <= figures[name]["p99_ms"]
     assert "requests lost in the worst round 0 (0-0)" in report.summary(found)
-    assert "Cold start, ASGI, round 1/1: ferrule" in capsys.readouterr().err
+    assert "Cold start, ASGI, round 2/2: ferrule" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C compiler")
