@@ -53,7 +53,9 @@ def measure_instructions(
 
 def _start(peer: Peer, scenario: Scenario, place: Place) -> RunningServer:
     def command(launch: Launch) -> list[str]:
+        # Strings hash alike in both, so that their dictionaries collide alike.
         return [
+            *("env", "PYTHONHASHSEED=0"),
             *(VALGRIND, "--tool=callgrind", "--trace-children=yes", "--instr-atstart=no"),
             f"--callgrind-out-file={launch.directory}/callgrind.%p",
             *peer.command(launch),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +41,17 @@ def test_kv_lines_tell_of_each_response(server: ServerProcess) -> None:
         r'user_agent="tester/1\.0" referer="http://from/"'
     )
     assert re.fullmatch(expected, line), line
+
+
+def test_addresses_of_clients_are_written_in_full(server: ServerProcess) -> None:
+    addresses = ["127.0.0.9", "127.10.99.100", "127.255.8.249", "127.1.200.10"]
+    for address in addresses:
+        with socket.create_connection(server.address, timeout=10, source_address=(address, 0)) as client:
+            client.sendall(b"GET /from HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+            while client.recv(4096):
+                pass
+    server.wait_for_stdout(r"path=\"/from\"", count=len(addresses))
+    assert re.findall(r'path="/from".* ip="([^"]*)"', server.stdout) == addresses
 
 
 def test_a_line_is_there_while_its_connection_idles(server: ServerProcess) -> None:

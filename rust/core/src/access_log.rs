@@ -10,6 +10,7 @@
 mod date;
 mod format;
 mod sink;
+mod text;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,8 +24,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustix::pipe::PIPE_BUF;
 
-use date::Stamp;
-use format::{Entry, Layout};
+use format::{Entry, Layout, Scratch};
 use sink::Sink;
 
 /// Bytes that may wait here; as much again may be on its way in the sink.
@@ -71,10 +71,9 @@ pub(crate) struct AccessLog {
     dropped: AtomicU64,
 }
 
-#[derive(Default)]
 struct Pending {
     lines: Vec<u8>,
-    stamp: Stamp,
+    scratch: Scratch,
     /// Time of the oldest and the newest line not given to a write.
     oldest_ms: Option<u64>,
     newest_ms: u64,
@@ -112,16 +111,14 @@ impl AccessLog {
         };
         let mut guard = lock(&self.pending);
         let pending = &mut *guard;
-        let before = pending.lines.len();
-        if before + LINE > BUFFER {
+        if pending.lines.len() + LINE > BUFFER {
             pending.unreported += 1;
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
-        self.layout
-            .line(&mut pending.lines, &entry, &mut pending.stamp);
-        self.buffered
-            .fetch_add(pending.lines.len() - before, Relaxed);
+        let text = self.layout.line(&entry, &mut pending.scratch);
+        pending.lines.extend_from_slice(text);
+        self.buffered.fetch_add(text.len(), Relaxed);
         pending.newest_ms = line.unix_ms;
         let oldest = *pending.oldest_ms.get_or_insert(line.unix_ms);
         if line.unix_ms.saturating_sub(oldest) >= MAX_AGE_MS {
@@ -203,7 +200,8 @@ impl AccessLog {
         }
         if pending.unreported > 0 {
             // The sink has taken all it had, and the lines waiting here are older than the loss.
-            self.layout.dropped(&mut pending.lines, pending.unreported);
+            let report = self.layout.dropped(pending.unreported);
+            pending.lines.extend_from_slice(report.as_bytes());
             pending.unreported = 0;
         }
         sink.take(&mut pending.lines);
@@ -238,12 +236,19 @@ impl AccessLog {
         // Should it be closed already, duplicating fails with EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
         let sink = Sink::new(fd, path)?;
+        let pending = Pending {
+            lines: Vec::new(),
+            scratch: layout.scratch(),
+            oldest_ms: None,
+            newest_ms: 0,
+            unreported: 0,
+        };
         Ok(Self {
             wants_client_fields: layout.wants_client_fields(),
             layout,
             batch: AtomicUsize::new(sink.batch()),
             sink: Mutex::new(sink),
-            pending: Mutex::default(),
+            pending: Mutex::new(pending),
             buffered: AtomicUsize::new(0),
             aged: AtomicBool::new(false),
             dropped: AtomicU64::new(0),

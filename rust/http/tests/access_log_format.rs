@@ -9,8 +9,9 @@
 mod date;
 #[path = "../../core/src/access_log/format.rs"]
 mod format;
+#[path = "../../core/src/access_log/text.rs"]
+mod text;
 
-use date::Stamp;
 use format::{Entry, Layout};
 use proptest::prelude::*;
 
@@ -64,9 +65,7 @@ fn entry() -> Entry<'static> {
 
 fn line(format: &str, fields: &[&str], entry: &Entry<'_>) -> Vec<u8> {
     let layout = Layout::new(format, fields, 3, LIMIT).unwrap();
-    let mut out = Vec::new();
-    layout.line(&mut out, entry, &mut Stamp::default());
-    out
+    layout.line(entry, &mut layout.scratch()).to_vec()
 }
 
 fn text(format: &str, fields: &[&str], entry: &Entry<'_>) -> String {
@@ -294,13 +293,59 @@ fn dates_follow_the_calendar() {
 #[test]
 fn lines_of_different_seconds_share_a_stamp_without_sharing_a_date() {
     let layout = Layout::new("json", &["status"], 0, LIMIT).unwrap();
-    let (mut out, mut stamp) = (Vec::new(), Stamp::default());
+    let (mut out, mut scratch) = (Vec::new(), layout.scratch());
     for unix_ms in [1_000, 1_999, 2_000] {
-        layout.line(&mut out, &Entry { unix_ms, ..entry() }, &mut stamp);
+        out.extend_from_slice(layout.line(&Entry { unix_ms, ..entry() }, &mut scratch));
     }
     let text = String::from_utf8(out).unwrap();
     for time in ["00:00:01.000Z", "00:00:01.999Z", "00:00:02.000Z"] {
         assert_eq!(text.matches(time).count(), 1, "{text}");
+    }
+}
+
+/// Values are copied eight or sixteen bytes at a time, with a step back at the end.
+#[test]
+fn a_byte_that_needs_an_escape_is_seen_at_every_place_of_values_of_every_length() {
+    let layout = Layout::new("kv", &["path"], 0, LIMIT).unwrap();
+    let mut scratch = layout.scratch();
+    for length in 0..70 {
+        let plain = vec![b'a'; length];
+        let mut expected = format!("[INFO] Request path=\"{}\"\n", "a".repeat(length));
+        let mut made = |path: &[u8]| {
+            let line = layout.line(&Entry { path, ..entry() }, &mut scratch);
+            String::from_utf8(line.to_vec()).unwrap()
+        };
+        assert_eq!(made(&plain), expected);
+        for place in 0..length {
+            for (byte, escaped) in [
+                (b'"', "\\\""),
+                (0x1f, "\\x1f"),
+                (0x7f, "\\x7f"),
+                (0xff, "\\xff"),
+            ] {
+                let mut path = plain.clone();
+                path[place] = byte;
+                expected = format!(
+                    "[INFO] Request path=\"{}{escaped}{}\"\n",
+                    "a".repeat(place),
+                    "a".repeat(length - place - 1)
+                );
+                assert_eq!(made(&path), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_have_all_their_digits() {
+    for size in (0..20)
+        .flat_map(|power| [10u64.pow(power) - 1, 10u64.pow(power)])
+        .chain([u64::MAX])
+    {
+        assert_eq!(
+            text("kv", &["size"], &Entry { size, ..entry() }),
+            format!("[INFO] Request size={size}\n")
+        );
     }
 }
 
@@ -314,11 +359,8 @@ fn the_report_of_dropped_lines_names_their_count() {
             "{\"level\":\"WARNING\",\"message\":\"Access log lines dropped\",\"count\":123}\n",
         ),
     ] {
-        let mut out = Vec::new();
-        Layout::new(format, &DEFAULT, 0, LIMIT)
-            .unwrap()
-            .dropped(&mut out, 123);
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let layout = Layout::new(format, &DEFAULT, 0, LIMIT).unwrap();
+        assert_eq!(layout.dropped(123), expected);
     }
 }
 
@@ -500,9 +542,8 @@ proptest! {
     fn no_line_outgrows_a_smaller_limit_either(sent in sent(), limit in 1500..4096usize) {
         for format in ["kv", "json", "combined"] {
             let layout = Layout::new(format, &ALL, u64::MAX, limit).unwrap();
-            let mut out = Vec::new();
-            layout.line(&mut out, &sent.entry(), &mut Stamp::default());
-            prop_assert!(out.len() <= limit, "{} of {}", out.len(), limit);
+            let length = layout.line(&sent.entry(), &mut layout.scratch()).len();
+            prop_assert!(length <= limit, "{length} of {limit}");
         }
     }
 }

@@ -17,42 +17,33 @@ const MONTHS: [&str; 12] = [
 
 impl Stamp {
     /// `20/Nov/2025:11:07:00 +0000`
-    pub fn apache(&mut self, out: &mut Vec<u8>, unix_ms: u64) {
-        self.cached(out, unix_ms / 1000, |text, time| {
+    pub fn apache(&mut self, unix_ms: u64) -> &[u8] {
+        self.cached(unix_ms / 1000, |text, time| {
             let month = MONTHS
                 .get(time.month as usize - 1)
                 .copied()
                 .unwrap_or_default();
-            padded(text, time.day, 2);
-            let _ = write!(text, "/{month}/{:04}:", time.year);
+            let _ = write!(text, "{:02}/{month}/{:04}:", time.day, time.year);
             time.clock(text);
             text.extend_from_slice(b" +0000");
-        });
+        })
     }
 
-    /// `2025-11-20T11:07:00.123Z` (RFC 3339)
-    pub fn rfc3339(&mut self, out: &mut Vec<u8>, unix_ms: u64) {
-        self.cached(out, unix_ms / 1000, |text, time| {
+    /// `2025-11-20T11:07:00` (RFC 3339, without the fraction and the zone)
+    pub fn rfc3339(&mut self, unix_ms: u64) -> &[u8] {
+        self.cached(unix_ms / 1000, |text, time| {
             let _ = write!(text, "{:04}-{:02}-{:02}T", time.year, time.month, time.day);
             time.clock(text);
-        });
-        out.push(b'.');
-        padded(out, unix_ms % 1000, 3);
-        out.push(b'Z');
+        })
     }
 
-    fn cached(
-        &mut self,
-        out: &mut Vec<u8>,
-        second: u64,
-        render: impl FnOnce(&mut Vec<u8>, &Civil),
-    ) {
+    fn cached(&mut self, second: u64, render: impl FnOnce(&mut Vec<u8>, &Civil)) -> &[u8] {
         if self.second != Some(second) {
             self.text.clear();
             render(&mut self.text, &Civil::new(second));
             self.second = Some(second);
         }
-        out.extend_from_slice(&self.text);
+        &self.text
     }
 }
 
@@ -92,17 +83,11 @@ impl Civil {
 
     /// `11:07:00`
     fn clock(&self, text: &mut Vec<u8>) {
-        padded(text, self.second_of_day / 3600, 2);
-        text.push(b':');
-        padded(text, self.second_of_day / 60 % 60, 2);
-        text.push(b':');
-        padded(text, self.second_of_day % 60, 2);
-    }
-}
-
-/// `value` in `width` digits, leading zeros included.
-pub fn padded(out: &mut Vec<u8>, value: u64, width: u32) {
-    for place in (0..width).rev() {
-        out.push(b'0' + (value / 10u64.pow(place) % 10) as u8);
+        let (hours, minutes) = (self.second_of_day / 3600, self.second_of_day / 60 % 60);
+        let _ = write!(
+            text,
+            "{hours:02}:{minutes:02}:{:02}",
+            self.second_of_day % 60
+        );
     }
 }

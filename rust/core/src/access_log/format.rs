@@ -6,7 +6,8 @@
 //!
 //! This file must never know sinks, clocks, requests or Python.
 
-use super::date::{Stamp, padded};
+use super::date::Stamp;
+use super::text::{Piece, Text, is_plain};
 
 /// What one response was, as plain values. Bytes are as the client sent them.
 pub struct Entry<'a> {
@@ -19,6 +20,7 @@ pub struct Entry<'a> {
     pub protocol: &'static str,
     pub user_agent: &'a [u8],
     pub referer: &'a [u8],
+    /// As the server has written it: at most 45 characters, none to be escaped.
     pub ip: &'a [u8],
     pub status: u16,
     pub size: u64,
@@ -39,53 +41,67 @@ pub enum Format {
     Combined,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Method,
-    Path,
-    Url,
-    Query,
-    Status,
-    DurationMs,
-    Size,
-    Ip,
-    UserAgent,
-    Referer,
-    Protocol,
-    RequestId,
+/// What a field shows of an entry, and how.
+#[derive(Clone, Copy)]
+enum Value {
+    Number(fn(&Entry<'_>) -> u64),
+    /// Given in microseconds.
+    Milliseconds(fn(&Entry<'_>) -> u64),
+    /// The number of the worker, which no entry knows.
     Worker,
-    QueueMs,
+    /// Text of the server's making.
+    Own(for<'a> fn(&Entry<'a>) -> &'a [u8], Quotes),
+    /// Text of the client's making and length.
+    Client(for<'a> fn(&Entry<'a>) -> &'a [u8]),
+    Method,
+    Url,
 }
 
-const FIELDS: [(&str, Field); 14] = [
-    ("method", Field::Method),
-    ("path", Field::Path),
-    ("url", Field::Url),
-    ("query", Field::Query),
-    ("status", Field::Status),
-    ("duration_ms", Field::DurationMs),
-    ("size", Field::Size),
-    ("ip", Field::Ip),
-    ("user_agent", Field::UserAgent),
-    ("referer", Field::Referer),
-    ("protocol", Field::Protocol),
-    ("request_id", Field::RequestId),
-    ("worker", Field::Worker),
-    ("queue_ms", Field::QueueMs),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Always,
+    InJson,
+}
+
+const FIELDS: [(&str, Value); 14] = [
+    ("method", Value::Method),
+    ("path", Value::Client(|entry| entry.path)),
+    ("url", Value::Url),
+    (
+        "query",
+        Value::Client(|entry| entry.query.unwrap_or_default()),
+    ),
+    ("status", Value::Number(|entry| u64::from(entry.status))),
+    (
+        "duration_ms",
+        Value::Milliseconds(|entry| entry.duration_us),
+    ),
+    ("size", Value::Number(|entry| entry.size)),
+    ("ip", Value::Own(|entry| entry.ip, Quotes::Always)),
+    ("user_agent", Value::Client(|entry| entry.user_agent)),
+    ("referer", Value::Client(|entry| entry.referer)),
+    (
+        "protocol",
+        Value::Own(|entry| entry.protocol.as_bytes(), Quotes::InJson),
+    ),
+    ("request_id", Value::Number(|entry| entry.request_id)),
+    ("worker", Value::Worker),
+    ("queue_ms", Value::Milliseconds(|entry| entry.queue_us)),
 ];
 
-impl Field {
+impl Value {
+    /// Whether it always stands in quotes.
+    fn is_quoted(self, format: Format) -> bool {
+        match self {
+            Value::Number(_) | Value::Milliseconds(_) | Value::Worker => false,
+            Value::Own(_, Quotes::Always) | Value::Client(_) | Value::Url => true,
+            Value::Own(_, Quotes::InJson) | Value::Method => format == Format::Json,
+        }
+    }
+
     /// Whether its text is of the client's making and length.
     fn is_client_text(self) -> bool {
-        matches!(
-            self,
-            Field::Method
-                | Field::Path
-                | Field::Url
-                | Field::Query
-                | Field::UserAgent
-                | Field::Referer
-        )
+        matches!(self, Value::Client(_) | Value::Method | Value::Url)
     }
 }
 
@@ -99,8 +115,9 @@ const COMBINED_TEXTS: usize = 4;
 /// How lines look; made once.
 pub struct Layout {
     format: Format,
-    /// Each with the text in front of its value.
-    fields: Vec<(Field, Vec<u8>)>,
+    /// Each with the text in front of its value, the opening quote included.
+    fields: Vec<(Value, Piece)>,
+    wants_client_fields: bool,
     worker: u64,
     /// Bytes of one line that client text may take.
     texts: usize,
@@ -108,6 +125,13 @@ pub struct Layout {
     /// user agent.
     reserve: usize,
     text_count: usize,
+    limit: usize,
+}
+
+/// What making lines needs and keeps from one to the next.
+pub struct Scratch {
+    text: Text,
+    stamp: Stamp,
 }
 
 impl Layout {
@@ -132,30 +156,35 @@ impl Layout {
                 ));
             }
         };
-        let mut chosen: Vec<(Field, Vec<u8>)> = Vec::with_capacity(fields.len());
-        for name in fields {
-            let name = name.as_ref();
-            let Some((_, field)) = FIELDS.iter().find(|(known, _)| *known == name) else {
+        let mut chosen: Vec<(Value, Piece)> = Vec::with_capacity(fields.len());
+        for (place, name) in fields.iter().map(AsRef::as_ref).enumerate() {
+            let Some((_, value)) = FIELDS.iter().find(|(known, _)| *known == name) else {
                 let known: Vec<_> = FIELDS.iter().map(|(known, _)| *known).collect();
                 return Err(format!(
                     "access log field {name:?} is none of {}",
                     known.join(", ")
                 ));
             };
-            if chosen.iter().any(|(other, _)| other == field) {
+            let before = fields.get(..place).unwrap_or_default();
+            if before.iter().any(|other| other.as_ref() == name) {
                 return Err(format!("access log field {name:?} is given twice"));
             }
+            let quote = if value.is_quoted(format) { "\"" } else { "" };
             let prefix = match format {
-                Format::Json => format!(",\"{name}\":"),
-                Format::Kv | Format::Combined => format!(" {name}="),
+                Format::Json => format!(",\"{name}\":{quote}"),
+                Format::Kv | Format::Combined => format!(" {name}={quote}"),
             };
-            chosen.push((*field, prefix.into_bytes()));
+            let prefix = Piece::new(prefix.as_bytes())
+                .ok_or_else(|| format!("access log field {name:?} has too long a name"))?;
+            chosen.push((*value, prefix));
         }
+        let named = |name: &S| matches!(name.as_ref(), "user_agent" | "referer");
+        let wants_client_fields = format == Format::Combined || fields.iter().any(named);
         let text_count = match format {
             Format::Combined => COMBINED_TEXTS,
             _ => chosen
                 .iter()
-                .filter(|(field, _)| field.is_client_text())
+                .filter(|(value, _)| value.is_client_text())
                 .count(),
         };
         let fixed: usize = chosen
@@ -167,144 +196,134 @@ impl Layout {
         Ok(Self {
             format,
             fields: chosen,
+            wants_client_fields,
             worker,
             texts,
             reserve,
             text_count,
+            limit,
         })
     }
 
     /// Whether lines name the user agent or the referer, which cost a search among the fields.
     pub fn wants_client_fields(&self) -> bool {
-        let named =
-            |(field, _): &(Field, Vec<u8>)| matches!(field, Field::UserAgent | Field::Referer);
-        self.format == Format::Combined || self.fields.iter().any(named)
+        self.wants_client_fields
     }
 
-    /// Append the line of `entry`, newline included.
-    pub fn line(&self, out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
+    /// What [`line`](Self::line) works with.
+    pub fn scratch(&self) -> Scratch {
+        Scratch {
+            text: Text::new(self.limit),
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// The line of `entry`, newline included.
+    pub fn line<'a>(&self, entry: &Entry<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
+        let Scratch { text, stamp } = scratch;
+        text.truncate(0);
         let mut room = Room {
             left: self.texts,
             reserve: self.reserve,
             to_come: self.text_count,
         };
         match self.format {
+            Format::Combined => combined(text, entry, stamp, &mut room),
             Format::Kv => {
-                out.extend_from_slice(b"[INFO] Request");
-                for (field, prefix) in &self.fields {
-                    out.extend_from_slice(prefix);
-                    self.value(out, *field, entry, Escape::Hex, &mut room);
-                }
-                out.push(b'\n');
+                text.put(b"[INFO] Request");
+                self.values(text, entry, Escape::Hex, &mut room);
+                text.push(b'\n');
             }
             Format::Json => {
-                out.extend_from_slice(b"{\"time\":\"");
-                stamp.rfc3339(out, entry.unix_ms);
-                out.extend_from_slice(b"\",\"level\":\"INFO\",\"message\":\"Request\"");
-                for (field, prefix) in &self.fields {
-                    out.extend_from_slice(prefix);
-                    self.value(out, *field, entry, Escape::Json, &mut room);
-                }
-                out.extend_from_slice(b"}\n");
+                text.put(b"{\"time\":\"");
+                text.put(stamp.rfc3339(entry.unix_ms));
+                text.push(b'.');
+                text.padded(entry.unix_ms % 1000, 3);
+                text.put(b"Z\",\"level\":\"INFO\",\"message\":\"Request\"");
+                self.values(text, entry, Escape::Json, &mut room);
+                text.put(b"}\n");
             }
-            Format::Combined => combined(out, entry, stamp, &mut room),
         }
+        text.as_bytes()
     }
 
-    /// Append the line that says how many lines the sink did not take.
-    pub fn dropped(&self, out: &mut Vec<u8>, count: u64) {
+    /// The line that says how many lines the sink did not take.
+    pub fn dropped(&self, count: u64) -> String {
         match self.format {
-            Format::Json => {
-                out.extend_from_slice(
-                    b"{\"level\":\"WARNING\",\"message\":\"Access log lines dropped\",\"count\":",
-                );
-                number(out, count);
-                out.extend_from_slice(b"}\n");
-            }
+            Format::Json => format!(
+                "{{\"level\":\"WARNING\",\"message\":\"Access log lines dropped\",\"count\":{count}}}\n"
+            ),
             Format::Kv | Format::Combined => {
-                out.extend_from_slice(b"[WARNING] Access log lines dropped count=");
-                number(out, count);
-                out.push(b'\n');
+                format!("[WARNING] Access log lines dropped count={count}\n")
             }
         }
     }
 
-    fn value(
-        &self,
-        out: &mut Vec<u8>,
-        field: Field,
-        entry: &Entry<'_>,
-        escape: Escape,
-        room: &mut Room,
-    ) {
-        match field {
-            Field::Method if escape == Escape::Hex && is_word(entry.method) => {
-                let limit = room.next();
-                let method = entry.method.get(..limit).unwrap_or(entry.method);
-                room.used(method.len());
-                out.extend_from_slice(method);
+    /// Append all fields, each behind its prefix.
+    fn values(&self, text: &mut Text, entry: &Entry<'_>, escape: Escape, room: &mut Room) {
+        for (value, prefix) in &self.fields {
+            text.piece(prefix);
+            match value {
+                Value::Number(of) => text.number(of(entry)),
+                Value::Milliseconds(of) => milliseconds(text, of(entry), escape),
+                Value::Worker => text.number(self.worker),
+                Value::Own(of, quotes) => {
+                    text.put(of(entry));
+                    if *quotes == Quotes::Always || escape == Escape::Json {
+                        text.push(b'"');
+                    }
+                }
+                Value::Client(of) => {
+                    let value = of(entry);
+                    if !room.take_plain(text, value) {
+                        client(text, &[value], escape, room);
+                    }
+                    text.push(b'"');
+                }
+                Value::Method => method(text, entry.method, escape, room),
+                Value::Url => {
+                    match entry.query {
+                        Some(query) => client(text, &[entry.path, b"?", query], escape, room),
+                        None => client(text, &[entry.path], escape, room),
+                    }
+                    text.push(b'"');
+                }
             }
-            Field::Method => quoted(out, &[entry.method], escape, room),
-            Field::Path => quoted(out, &[entry.path], escape, room),
-            Field::Url => match entry.query {
-                Some(query) => quoted(out, &[entry.path, b"?", query], escape, room),
-                None => quoted(out, &[entry.path], escape, room),
-            },
-            Field::Query => quoted(out, &[entry.query.unwrap_or_default()], escape, room),
-            Field::UserAgent => quoted(out, &[entry.user_agent], escape, room),
-            Field::Referer => quoted(out, &[entry.referer], escape, room),
-            Field::Ip => {
-                out.push(b'"');
-                escaped(out, entry.ip, escape, FIXED_VALUE - 2);
-                out.push(b'"');
-            }
-            Field::Protocol if escape == Escape::Json => {
-                out.push(b'"');
-                out.extend_from_slice(entry.protocol.as_bytes());
-                out.push(b'"');
-            }
-            Field::Protocol => out.extend_from_slice(entry.protocol.as_bytes()),
-            Field::Status => number(out, u64::from(entry.status)),
-            Field::DurationMs => milliseconds(out, entry.duration_us, escape),
-            Field::QueueMs => milliseconds(out, entry.queue_us, escape),
-            Field::Size => number(out, entry.size),
-            Field::RequestId => number(out, entry.request_id),
-            Field::Worker => number(out, self.worker),
         }
     }
 }
 
 /// `%h - - %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`
-fn combined(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp, room: &mut Room) {
+fn combined(text: &mut Text, entry: &Entry<'_>, stamp: &mut Stamp, room: &mut Room) {
     match entry.ip {
-        b"" => out.push(b'-'),
-        ip => _ = escaped(out, ip, Escape::Hex, FIXED_VALUE),
+        b"" => text.push(b'-'),
+        ip => text.put(ip),
     }
-    out.extend_from_slice(b" - - [");
-    stamp.apache(out, entry.unix_ms);
-    out.extend_from_slice(b"] \"");
-    text(out, &[entry.method], Escape::Hex, room);
-    out.push(b' ');
-    text(out, &[entry.target], Escape::Hex, room);
-    out.push(b' ');
-    out.extend_from_slice(entry.protocol.as_bytes());
-    out.extend_from_slice(b"\" ");
-    number(out, u64::from(entry.status));
-    out.push(b' ');
+    text.put(b" - - [");
+    text.put(stamp.apache(entry.unix_ms));
+    text.put(b"] \"");
+    client(text, &[entry.method], Escape::Hex, room);
+    text.push(b' ');
+    client(text, &[entry.target], Escape::Hex, room);
+    text.push(b' ');
+    text.put(entry.protocol.as_bytes());
+    text.put(b"\" ");
+    text.number(u64::from(entry.status));
+    text.push(b' ');
     match entry.size {
-        0 => out.push(b'-'),
-        size => number(out, size),
+        0 => text.push(b'-'),
+        size => text.number(size),
     }
     for value in [entry.referer, entry.user_agent] {
-        out.push(b' ');
+        text.push(b' ');
         quoted(
-            out,
-            &[if value.is_empty() { b"-" } else { value }],
+            text,
+            if value.is_empty() { b"-" } else { value },
             Escape::Hex,
             room,
         );
     }
-    out.push(b'\n');
+    text.push(b'\n');
 }
 
 /// How much of a line is left to client text.
@@ -324,6 +343,20 @@ impl Room {
     fn used(&mut self, bytes: usize) {
         self.left = self.left.saturating_sub(bytes);
     }
+
+    /// The usual case of [`client`], a value that is plain and within what is kept back for it, without
+    /// the division of the room. Returns whether it was one.
+    #[inline]
+    fn take_plain(&mut self, text: &mut Text, value: &[u8]) -> bool {
+        // Its quotes count as text.
+        let bytes = value.len() + 2;
+        let usual = bytes <= self.reserve && text.put_plain(value);
+        if usual {
+            self.to_come = self.to_come.saturating_sub(1);
+            self.used(bytes);
+        }
+        usual
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -334,24 +367,25 @@ enum Escape {
     Json,
 }
 
-fn quoted(out: &mut Vec<u8>, parts: &[&[u8]], escape: Escape, room: &mut Room) {
-    out.push(b'"');
-    text(out, parts, escape, room);
-    out.push(b'"');
+fn quoted(text: &mut Text, value: &[u8], escape: Escape, room: &mut Room) {
+    text.push(b'"');
+    client(text, &[value], escape, room);
+    text.push(b'"');
 }
 
-/// One client value, of several parts.
-fn text(out: &mut Vec<u8>, parts: &[&[u8]], escape: Escape, room: &mut Room) {
+/// One client value, of several parts, without its quotes.
+#[inline(never)]
+fn client(text: &mut Text, parts: &[&[u8]], escape: Escape, room: &mut Room) {
     // The quotes count as text, so that the room is what the line really has.
     let limit = room.next().saturating_sub(2);
-    let start = out.len();
+    let start = text.len();
     for part in parts {
-        let used = out.len() - start;
-        if !escaped(out, part, escape, limit.saturating_sub(used)) {
+        let used = text.len() - start;
+        if !escaped(text, part, escape, limit.saturating_sub(used)) {
             break;
         }
     }
-    room.used(out.len() - start + 2);
+    room.used(text.len() - start + 2);
 }
 
 /// Marks a value that was cut.
@@ -359,33 +393,35 @@ const CUT: &[u8] = b"...";
 
 /// Append `value` in at most `limit` bytes (a smaller limit than [`CUT`] gives nothing). Returns
 /// whether it went in whole.
-fn escaped(out: &mut Vec<u8>, value: &[u8], escape: Escape, limit: usize) -> bool {
+#[inline]
+fn escaped(text: &mut Text, value: &[u8], escape: Escape, limit: usize) -> bool {
     // Almost every value is plain ASCII and short.
-    if value.len() <= limit && value.iter().all(|byte| PLAIN[usize::from(*byte)]) {
-        out.extend_from_slice(value);
-        return true;
-    }
-    let end = out.len() + limit;
+    (value.len() <= limit && text.put_plain(value)) || escaped_or_cut(text, value, escape, limit)
+}
+
+#[cold]
+fn escaped_or_cut(text: &mut Text, value: &[u8], escape: Escape, limit: usize) -> bool {
+    let end = text.len() + limit;
     // Where the text must be cut back to if it turns out too long: the last place with room for the
     // mark.
-    let mut cut_at = out.len();
+    let mut cut_at = text.len();
     let mut rest = value;
     while let Some(byte) = rest.first().copied() {
-        let taken = if PLAIN[usize::from(byte)] {
-            out.push(byte);
+        let taken = if is_plain(byte) {
+            text.push(byte);
             1
         } else {
-            escape_one(out, rest, escape)
+            escape_one(text, rest, escape)
         };
-        if out.len() > end {
-            out.truncate(cut_at);
-            if out.len() + CUT.len() <= end {
-                out.extend_from_slice(CUT);
+        if text.len() > end {
+            text.truncate(cut_at);
+            if text.len() + CUT.len() <= end {
+                text.put(CUT);
             }
             return false;
         }
-        if out.len() + CUT.len() <= end {
-            cut_at = out.len();
+        if text.len() + CUT.len() <= end {
+            cut_at = text.len();
         }
         rest = rest.get(taken..).unwrap_or_default();
     }
@@ -394,28 +430,27 @@ fn escaped(out: &mut Vec<u8>, value: &[u8], escape: Escape, limit: usize) -> boo
 
 /// Append the first character (or stray byte) of `rest`, which is not plain; returns the bytes it
 /// took of `rest`.
-#[cold]
-fn escape_one(out: &mut Vec<u8>, rest: &[u8], escape: Escape) -> usize {
+fn escape_one(text: &mut Text, rest: &[u8], escape: Escape) -> usize {
     let character = first_character(rest);
     let taken = character.map_or(1, char::len_utf8);
     let bytes = rest.get(..taken).unwrap_or_default();
     match (character, escape) {
-        (Some('"'), _) => out.extend_from_slice(b"\\\""),
-        (Some('\\'), _) => out.extend_from_slice(b"\\\\"),
-        (Some(visible), _) if !is_deceptive(visible) => out.extend_from_slice(bytes),
+        (Some('"'), _) => text.put(b"\\\""),
+        (Some('\\'), _) => text.put(b"\\\\"),
+        (Some(visible), _) if !is_deceptive(visible) => text.put(bytes),
         (_, Escape::Hex) => {
             for byte in bytes {
-                out.extend_from_slice(b"\\x");
-                hex(out, u32::from(*byte), 2);
+                text.put(b"\\x");
+                text.hex(u32::from(*byte), 2);
             }
         }
         (Some(hidden), Escape::Json) => {
             for unit in hidden.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(b"\\u");
-                hex(out, u32::from(*unit), 4);
+                text.put(b"\\u");
+                text.hex(u32::from(*unit), 4);
             }
         }
-        (None, Escape::Json) => out.extend_from_slice(b"\\ufffd"),
+        (None, Escape::Json) => text.put(b"\\ufffd"),
     }
     taken
 }
@@ -438,51 +473,29 @@ fn is_deceptive(character: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Bytes that need no escape in any format.
-const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        table[byte] = byte != b'"' as usize && byte != b'\\' as usize;
-        byte += 1;
-    }
-    table
-};
-
-/// Whether a method may stand without quotes.
-fn is_word(method: &[u8]) -> bool {
-    !method.is_empty()
-        && method
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
-fn hex(out: &mut Vec<u8>, value: u32, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = (value >> (4 * place)) & 0xf;
-        out.push(char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8));
+/// A method: where the format leaves the choice, without quotes if it is a plain word.
+#[inline(never)]
+fn method(text: &mut Text, method: &[u8], escape: Escape, room: &mut Room) {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if escape == Escape::Json {
+        client(text, &[method], escape, room);
+        text.push(b'"');
+    } else if method.is_empty() || !method.iter().all(is_word) {
+        quoted(text, method, escape, room);
+    } else {
+        let limit = room.next();
+        let method = method.get(..limit).unwrap_or(method);
+        room.used(method.len());
+        text.put(method);
     }
 }
 
 /// Whole milliseconds for people, three decimals for machines.
-fn milliseconds(out: &mut Vec<u8>, us: u64, escape: Escape) {
-    number(out, us / 1000);
+#[inline]
+fn milliseconds(text: &mut Text, us: u64, escape: Escape) {
+    text.number(us / 1000);
     if escape == Escape::Json {
-        out.push(b'.');
-        padded(out, us % 1000, 3);
+        text.push(b'.');
+        text.padded(us % 1000, 3);
     }
-}
-
-fn number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-        start -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }

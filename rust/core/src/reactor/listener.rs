@@ -37,28 +37,40 @@ impl Peer {
         match self {
             Peer::Unix => {}
             Peer::Inet(SocketAddr::V4(v4)) => {
-                for (i, octet) in v4.ip().octets().into_iter().enumerate() {
-                    if i > 0 {
-                        text.push(b'.');
-                    }
-                    if octet >= 100 {
-                        text.push(b'0' + octet / 100);
-                    }
-                    if octet >= 10 {
-                        text.push(b'0' + octet / 10 % 10);
-                    }
-                    text.push(b'0' + octet % 10);
+                for octet in v4.ip().octets() {
+                    let (digits, len) = OCTETS[usize::from(octet)];
+                    text.put(&digits);
+                    text.len += usize::from(len);
                 }
+                // The last dot.
+                text.len -= 1;
             }
             Peer::Inet(SocketAddr::V6(v6)) => {
-                for byte in v6.ip().to_string().bytes() {
-                    text.push(byte);
-                }
+                let written = v6.ip().to_string();
+                text.put(written.as_bytes());
+                text.len = written.len();
             }
         }
         text
     }
 }
+
+/// Each number of an IPv4 address and the dot behind it, with the length of both.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (hundreds, tens, ones) = (octet / 100, octet / 10 % 10, octet % 10);
+        let [hundreds, tens, ones] = [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8];
+        table[octet] = match octet {
+            0..10 => ([ones, b'.', 0, 0], 2),
+            10..100 => ([tens, ones, b'.', 0], 3),
+            _ => ([hundreds, tens, ones, b'.'], 4),
+        };
+        octet += 1;
+    }
+    table
+};
 
 /// An IP address as ASCII text on the stack (46 is INET6_ADDRSTRLEN).
 pub(crate) struct IpText {
@@ -67,10 +79,14 @@ pub(crate) struct IpText {
 }
 
 impl IpText {
-    fn push(&mut self, byte: u8) {
-        if let Some(slot) = self.bytes.get_mut(self.len) {
-            *slot = byte;
-            self.len += 1;
+    /// Writes behind what counts so far; the caller says how much of it does.
+    fn put(&mut self, text: &[u8]) {
+        if let Some(room) = self
+            .bytes
+            .get_mut(self.len..)
+            .and_then(|rest| rest.get_mut(..text.len()))
+        {
+            room.copy_from_slice(text);
         }
     }
 
