@@ -20,7 +20,7 @@ use h2::Stream;
 pub(crate) use slot::{Phase, Response, Slot};
 
 /// From this size on body bytes go to the kernel straight from the application's object instead of by way of the outbox.
-const WRITE_THROUGH: usize = 16 * 1024;
+const WRITE_THROUGH: usize = 4 * 1024;
 
 /// A thread that waits for its client looks at the clock at least this often (ms).
 const WAIT_STEP_MS: u64 = 1_000;

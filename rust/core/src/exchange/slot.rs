@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 use ferrule_http::h1::encode::{BodyWriter, Defaults, HeadOptions, encode_simple};
 use ferrule_http::request::{Method, Request};
 
-use super::WRITE_THROUGH;
 use crate::reactor::Reactor;
 use crate::reactor::connection::Waiter;
 use crate::reactor::outbox::Outbox;
+
+/// A body's buffer of up to this size is kept for the next request.
+const KEPT_BODY: usize = 16 * 1024;
 
 /// Where a request is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -182,7 +184,7 @@ impl Slot {
         (*body_ended, *reading, *want_continue, *counted) = (false, false, false, false);
         (*body_paused, *log_access) = (None, true);
         body.clear();
-        if body.capacity() > WRITE_THROUGH {
+        if body.capacity() > KEPT_BODY {
             *body = Vec::new();
         }
         receivers.clear();
