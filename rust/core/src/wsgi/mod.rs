@@ -6,6 +6,7 @@ mod handles;
 mod input;
 mod io;
 mod pool;
+mod queue;
 mod response;
 mod seat;
 
@@ -240,7 +241,7 @@ impl WsgiCore {
             let mut scratch = input::take_scratch();
             let mut found = Vec::new();
             self.move_bytes(&exchange.conn, bits, &mut scratch, &mut found);
-            self.pool.queue(found);
+            self.pool.queue(&mut found);
             input::give_scratch(scratch);
         }
         self.nudge();

@@ -9,7 +9,6 @@
 //! Locks: nobody waits for the GIL, or runs Python, while holding one. The lead is held for the whole of a sleep in the
 //! poller, so with the GIL it is only tried.
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
@@ -19,6 +18,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::WsgiCore;
+use super::queue::Queue;
 use super::seat::{Abandon, Seat};
 use crate::exchange::Exchange;
 use crate::reactor::poller::Poller;
@@ -31,6 +31,10 @@ const AFTER_ERROR: Duration = Duration::from_millis(10);
 /// A thread whose request ran out of time has this long to notice by itself: it may be on its way back, or wait for the
 /// client.
 const LAST_CHANCE_MS: u64 = 200;
+
+/// After so many requests from the queue, and so long (us), somebody polls although there are more in it.
+const UNPOLLED: usize = 8;
+const UNPOLLED_US: u64 = 2_000;
 
 /// What polling needs; whoever holds the lock leads.
 pub(super) struct Lead {
@@ -52,7 +56,9 @@ pub(super) struct Pool {
     pub(super) leading: AtomicBool,
     /// An application thread asks the I/O thread for the lead.
     pub(super) wanted: AtomicBool,
-    queue: Mutex<VecDeque<Exchange>>,
+    queue: Mutex<Queue>,
+    /// Requests taken from it since somebody polled.
+    unpolled: AtomicUsize,
     /// With `queue`: there is work for followers, or they shall end.
     work: Condvar,
     followers: AtomicUsize,
@@ -116,6 +122,7 @@ impl Pool {
             leading: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             queue: Mutex::default(),
+            unpolled: AtomicUsize::new(0),
             work: Condvar::new(),
             followers: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
@@ -158,13 +165,18 @@ impl Pool {
         }
     }
 
-    fn next(&self) -> Option<Exchange> {
-        lock(&self.queue).pop_front()
+    fn next(&self, now: impl FnOnce() -> u64) -> Option<Exchange> {
+        let exchange = lock(&self.queue).pop(now);
+        if exchange.is_some() {
+            self.unpolled.fetch_add(1, Ordering::Relaxed);
+        }
+        exchange
     }
 
-    pub(super) fn queue(&self, exchanges: Vec<Exchange>) {
+    pub(super) fn queue(&self, exchanges: &mut Vec<Exchange>) {
         if !exchanges.is_empty() {
-            lock(&self.queue).extend(exchanges);
+            let mut queue = lock(&self.queue);
+            exchanges.drain(..).for_each(|each| queue.push(each));
         }
     }
 
@@ -307,7 +319,15 @@ impl WsgiCore {
 
     /// Does what there is to do next. False: the thread was given up meanwhile.
     fn take_turn(self: &Arc<Self>, py: Python<'_>, seat: &Seat) -> bool {
-        if let Some(exchange) = self.pool.next() {
+        // A long line must not hide who has come since.
+        if self.pool.unpolled.load(Ordering::Relaxed) >= UNPOLLED
+            && self.reactor.precise_us() >= self.reactor.turn_us().saturating_add(UNPOLLED_US)
+            && let Some(mut lead) = self.pool.try_lead()
+        {
+            self.turn(&mut lead, Duration::ZERO);
+            self.pool.turns.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(exchange) = self.pool.next(|| self.reactor.precise_us()) {
             return self.run(py, seat, exchange);
         }
         if self.reactor.has_notices() {
@@ -390,6 +410,7 @@ impl WsgiCore {
             batch,
             found,
         } = lead;
+        self.pool.unpolled.store(0, Ordering::Relaxed);
         if let Err(error) = self.reactor.turn(poller, Some(timeout), batch) {
             let text = format!("Polling failed: {error}");
             self.reactor.notice(level::ERROR, text);
@@ -404,9 +425,7 @@ impl WsgiCore {
             log.get().flush_full();
         }
         let count = found.len();
-        if count > 0 {
-            lock(&self.pool.queue).extend(found.drain(..));
-        }
+        self.pool.queue(found);
         count
     }
 

@@ -94,8 +94,9 @@ impl Flood {
             // One at the start, and a few when a window is tuned.
             Self::Settings => (50, 5, "too many SETTINGS frames"),
             // Keep-alive is one in many seconds; gRPC measures bandwidth with one per round trip
-            // while data flows, which pays for them.
-            Self::Ping => (500, 100, "too many PING frames"),
+            // while data flows, which pays for them. The burst is for those that data on its way
+            // will pay for.
+            Self::Ping => (100, 20, "too many PING frames"),
             // No client has a use for them; some send one where a body turned out to be empty.
             Self::EmptyData => (100, 10, "too many empty DATA frames"),
             // Browsers reprioritise as a page is laid out, a few times per request.

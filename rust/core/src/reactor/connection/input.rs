@@ -20,6 +20,8 @@ use crate::scoreboard::Field;
 const BODY_WATER: usize = 128 * 1024;
 /// Bytes that one connection may send before others have their turn.
 const TURN: usize = 1024 * 1024;
+/// The same of an HTTP/2 connection, which may be thousands of frames: a millisecond's work at worst.
+const H2_TURN: usize = 128 * 1024;
 /// Pipelined bytes read while a response is under way: enough to see that the client hangs up, bounded.
 const LOOKAHEAD: usize = 16 * 1024;
 /// Read at once where a request may begin: heads and small bodies fit, and most of a large body is left for
@@ -39,7 +41,7 @@ struct Received {
 impl ConnIo {
     /// Reads and parses as far as there is room for what comes out of it.
     pub(crate) fn advance(&mut self, cx: &Reactor, conn: &Arc<Conn>, scratch: &mut [u8]) {
-        let mut left = TURN;
+        let mut left = if self.h2.is_some() { H2_TURN } else { TURN };
         loop {
             if self.unconsumed() > 0 && self.may_parse() {
                 self.parse_input(cx, conn);
