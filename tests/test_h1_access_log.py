@@ -1,5 +1,6 @@
 """Access lines: one per response, in three forms, none that a client could forge, none where it is not wanted."""
 
+import contextlib
 import json
 import re
 import socket
@@ -60,6 +61,17 @@ def test_a_line_is_there_while_its_connection_idles(server: ServerProcess) -> No
         client.get("/sleep?s=0.05&idle")
         server.wait_for_stdout("idle", timeout=5)  # its connection may idle for 75 s
         assert client.is_open()
+
+
+def test_lines_of_all_threads_are_there_while_their_connections_idle(server: ServerProcess) -> None:
+    """Those that end last find somebody else asleep in the poller, for up to 10 s."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(4)]
+        for place, client in enumerate(clients):
+            client.send(f"GET /sleep?s={0.05 * (place + 1)}&crowd HTTP/1.1\r\nHost: t\r\n\r\n".encode())
+        for client in clients:
+            client.read_response()
+        server.wait_for_stdout("crowd", timeout=5, count=len(clients))
 
 
 @pytest.mark.parametrize("form", ["json", "kv"])

@@ -1,7 +1,7 @@
 //! The access log: lines are formatted into a bounded buffer and written in batches, without the
 //! GIL.
 //!
-//! Callers record while serving and flush between turns; see [`AccessLog::flush_full`] for the
+//! Callers record while serving and flush between turns; see [`AccessLog::flush_due`] for the
 //! rhythm. A sink that takes nothing costs lines, which are counted and reported, never time.
 //!
 //! This file must never know who served a request or how; the text of lines is `format`'s, the
@@ -15,7 +15,7 @@ mod text;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ferrule_http::fields::Known;
@@ -36,6 +36,9 @@ const LINE: usize = PIPE_BUF;
 /// A line that has waited so long is written with the next look, batch or no batch.
 const MAX_AGE_MS: u64 = 5;
 
+/// No line waits.
+const NONE: u64 = u64::MAX;
+
 /// One response, to be logged.
 pub(crate) struct Line<'a> {
     pub request: &'a Request,
@@ -50,6 +53,8 @@ pub(crate) struct Line<'a> {
     pub request_id: u64,
     /// When the response was complete, milliseconds since 1970.
     pub unix_ms: u64,
+    /// The same by a clock that nobody sets.
+    pub now_ms: u64,
 }
 
 /// Formats access lines and writes them in batches; never blocks serving. See `_core.pyi` for the
@@ -66,16 +71,15 @@ pub(crate) struct AccessLog {
     buffered: AtomicUsize,
     /// Bytes that are worth a write.
     batch: AtomicUsize,
-    /// A line has reached `MAX_AGE_MS`.
-    aged: AtomicBool,
+    /// Time of the oldest line in both, or `NONE`. Changed with `pending` held.
+    oldest_ms: AtomicU64,
     dropped: AtomicU64,
 }
 
 struct Pending {
     lines: Vec<u8>,
     scratch: Scratch,
-    /// Time of the oldest and the newest line not given to a write.
-    oldest_ms: Option<u64>,
+    /// Time of the newest line.
     newest_ms: u64,
     /// Lines dropped since the last report.
     unreported: u64,
@@ -119,46 +123,49 @@ impl AccessLog {
         let text = self.layout.line(&entry, &mut pending.scratch);
         pending.lines.extend_from_slice(text);
         self.buffered.fetch_add(text.len(), Relaxed);
-        pending.newest_ms = line.unix_ms;
-        let oldest = *pending.oldest_ms.get_or_insert(line.unix_ms);
-        if line.unix_ms.saturating_sub(oldest) >= MAX_AGE_MS {
-            self.aged.store(true, Relaxed);
+        pending.newest_ms = line.now_ms;
+        if self.oldest_ms.load(Relaxed) == NONE {
+            self.oldest_ms.store(line.now_ms, Relaxed);
         }
-    }
-
-    /// Whether a write is worth its system call: a full batch waits, or a line has waited for
-    /// `MAX_AGE_MS`.
-    #[inline]
-    pub(crate) fn due(&self) -> bool {
-        self.buffered.load(Relaxed) >= self.batch.load(Relaxed) || self.aged.load(Relaxed)
     }
 
     /// Whether nothing waits to be written.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.buffered.load(Relaxed) == 0
     }
 
-    /// Write what is [`due`](Self::due): full batches, or everything once a line has waited for 5
-    /// ms.
+    /// How long (ms) lines may wait at `now_ms` until everything is to be written; None: nothing waits.
+    fn left(&self, now_ms: u64) -> Option<u64> {
+        let oldest = self.oldest_ms.load(Relaxed);
+        let left = oldest
+            .saturating_add(MAX_AGE_MS)
+            .saturating_sub(now_ms)
+            .min(MAX_AGE_MS);
+        (!self.is_empty()).then_some(left)
+    }
+
+    /// Write what is worth a system call at `now_ms`: full batches, or everything once a line has waited for 5 ms.
+    /// Returns after how long (ms) to call again; None: nothing waits.
     ///
-    /// The rhythm that bounds a line's wait to one turn and 5 ms: call this at the end of every
-    /// turn that served something (a look at two atomics unless a write is due), and
-    /// [`flush`](Self::flush) before sleeping, that is when a turn found no work. A driver that
-    /// cannot see itself going to sleep (a loop that is not its own) calls `flush` from a timer of
-    /// at most 5 ms that it arms when it ends a turn with [`is_empty`](Self::is_empty) false.
+    /// The rhythm that bounds a line's wait to one turn and 5 ms, and keeps batches full at load: call this at the end
+    /// of every turn that served something (a look at a few atomics unless a write is due), and sleep no longer than it
+    /// says, or have a timer call it.
     #[inline]
-    pub(crate) fn flush_full(&self) {
-        if self.due() {
-            // Whoever holds the sink is writing what is due.
-            match self.sink.try_lock() {
-                Ok(mut sink) => self.write(&mut sink, self.aged.load(Relaxed)),
-                Err(TryLockError::Poisoned(poisoned)) => {
-                    self.write(&mut poisoned.into_inner(), true)
-                }
-                Err(TryLockError::WouldBlock) => {}
-            }
+    pub(crate) fn flush_due(&self, now_ms: u64) -> Option<u64> {
+        let left = self.left(now_ms)?;
+        if left > 0 && self.buffered.load(Relaxed) < self.batch.load(Relaxed) {
+            return Some(left);
         }
+        // Whoever holds the sink is writing what is due.
+        match self.sink.try_lock() {
+            Ok(mut sink) => self.write(&mut sink, left == 0),
+            Err(TryLockError::Poisoned(poisoned)) => self.write(&mut poisoned.into_inner(), true),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        // A sink that has not taken all gets a pause.
+        self.left(now_ms)
+            .map(|left| if left == 0 { MAX_AGE_MS } else { left })
     }
 
     /// Write everything now, as far as the sink takes it.
@@ -182,8 +189,14 @@ impl AccessLog {
     fn settle(&self, sink: &Sink) {
         self.batch.store(sink.batch(), Relaxed);
         let pending = lock(&self.pending);
-        self.buffered
-            .store(pending.lines.len() + sink.left(), Relaxed);
+        let buffered = pending.lines.len() + sink.left();
+        self.buffered.store(buffered, Relaxed);
+        // What a write of full batches leaves behind is as old as the newest line at most, as far as it is known.
+        let oldest = match buffered {
+            0 => NONE,
+            _ => pending.newest_ms,
+        };
+        self.oldest_ms.store(oldest, Relaxed);
     }
 
     /// Give the pending lines to the sink, if there are any and they are worth it.
@@ -205,9 +218,6 @@ impl AccessLog {
             pending.unreported = 0;
         }
         sink.take(&mut pending.lines);
-        // What a write of full batches leaves behind is as old as the newest line at most.
-        pending.oldest_ms = (!everything).then_some(pending.newest_ms);
-        self.aged.store(false, Relaxed);
         true
     }
 }
@@ -239,7 +249,6 @@ impl AccessLog {
         let pending = Pending {
             lines: Vec::new(),
             scratch: layout.scratch(),
-            oldest_ms: None,
             newest_ms: 0,
             unreported: 0,
         };
@@ -250,7 +259,7 @@ impl AccessLog {
             sink: Mutex::new(sink),
             pending: Mutex::new(pending),
             buffered: AtomicUsize::new(0),
-            aged: AtomicBool::new(false),
+            oldest_ms: AtomicU64::new(NONE),
             dropped: AtomicU64::new(0),
         })
     }

@@ -43,9 +43,6 @@ use task::{Running, Tasks};
 const TURN_CONNECTIONS: usize = 128;
 const TURN_TIME: Duration = Duration::from_millis(10);
 
-/// An access line waits this long (s) at most for others to share a write with.
-const LOG_DELAY: f64 = 0.005;
-
 /// What a turn works with; taken out of its place while application code runs.
 struct Turn {
     poller: Poller,
@@ -188,11 +185,10 @@ impl AsgiServer {
     }
 
     /// Called by the loop's timer.
-    fn _flush_log(&self) {
+    fn _flush_log(&self, py: Python<'_>) -> PyResult<()> {
         self.core.flush_scheduled.store(false, Ordering::Relaxed);
-        if let Some(log) = &self.core.reactor.access_log {
-            log.get().flush();
-        }
+        self.core.catch_up();
+        self.core.write_log(py)
     }
 
     fn start(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -471,20 +467,19 @@ impl AsgiCore {
         *lock(&self.buffers) = buffers;
     }
 
-    /// Writes full batches of access lines; the rest waits for more, LOG_DELAY at most.
+    /// Writes access lines as far as that is worth it; a timer sees to the rest.
     fn write_log(&self, py: Python<'_>) -> PyResult<()> {
         let Some(log) = &self.reactor.access_log else {
             return Ok(());
         };
-        let log = log.get();
-        log.flush_full();
-        if !log.is_empty()
+        if let Some(left) = log.get().flush_due(self.reactor.now())
             && !self.flush_scheduled.swap(true, Ordering::Relaxed)
             && let Some(flush_log) = self.method(py, |methods| &methods.flush_log)
         {
+            let delay = left as f64 / 1000.0;
             self.event_loop
                 .bind(py)
-                .call_method1(intern!(py, "call_later"), (LOG_DELAY, flush_log))?;
+                .call_method1(intern!(py, "call_later"), (delay, flush_log))?;
         }
         Ok(())
     }

@@ -102,6 +102,7 @@ impl Reactor {
                 ip: ip.as_bytes(),
                 request_id: slot.id,
                 unix_ms: self.unix_ms(),
+                now_ms: self.now(),
             });
         }
     }

@@ -158,7 +158,6 @@ impl WsgiCore {
         while !pool.is_stopping() && !pool.wanted.load(Ordering::Acquire) {
             // All of them: what an application thread found before it entered the application waits as well.
             pool.notify(pool.queued());
-            self.flush_log();
             self.sleep(&mut lead);
         }
     }

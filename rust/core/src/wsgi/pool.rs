@@ -11,7 +11,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use pyo3::intern;
@@ -367,7 +367,6 @@ impl WsgiCore {
             if self.pool.is_stopping() || self.pool.queued() > 0 {
                 return;
             }
-            self.flush_log();
             self.sleep(&mut lead);
             self.pool.turns.fetch_add(1, Ordering::Relaxed);
         });
@@ -387,6 +386,7 @@ impl WsgiCore {
                 .until_sweep()
                 .unwrap_or(LONGEST_SLEEP)
                 .min(LONGEST_SLEEP)
+                .min(self.write_log())
         };
         self.turn(lead, timeout);
         self.pool.sleeping_until.store(0, Ordering::Release);
@@ -421,9 +421,7 @@ impl WsgiCore {
             self.move_bytes(&conn, bits, scratch, found);
         }
         self.give_up_late();
-        if let Some(log) = &self.reactor.access_log {
-            log.get().flush_full();
-        }
+        self.write_log();
         let count = found.len();
         self.pool.queue(found);
         count
@@ -459,14 +457,16 @@ impl WsgiCore {
     fn follow(&self, py: Python<'_>) {
         py.detach(|| {
             let pool = &self.pool;
+            // The leader may sleep for long, and not know of this thread's last line.
+            self.reactor.tick();
+            let patience = self.write_log();
             let mut queue = lock(&pool.queue);
             pool.followers.fetch_add(1, Ordering::AcqRel);
             while queue.is_empty() && !pool.is_stopping() {
-                queue = match pool.work.wait_timeout(queue, LONGEST_SLEEP) {
-                    Ok((queue, _)) => queue,
-                    Err(poisoned) => poisoned.into_inner().0,
-                };
-                if !pool.leading.load(Ordering::Acquire) {
+                let waited = pool.work.wait_timeout(queue, patience);
+                let (left, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                queue = left;
+                if waited.timed_out() || !pool.leading.load(Ordering::Acquire) {
                     break;
                 }
             }
@@ -474,10 +474,11 @@ impl WsgiCore {
         });
     }
 
-    pub(super) fn flush_log(&self) {
-        if let Some(log) = &self.reactor.access_log {
-            log.get().flush();
-        }
+    /// Writes access lines as far as that is worth it. Returns when to look again.
+    fn write_log(&self) -> Duration {
+        let log = self.reactor.access_log.as_ref();
+        log.and_then(|log| log.get().flush_due(self.reactor.now()))
+            .map_or(LONGEST_SLEEP, Duration::from_millis)
     }
 
     /// Seconds during which every application thread has been inside one call; 0 while any is free.
