@@ -1,5 +1,5 @@
-"""Connections take turns: what one of them asks for at once, in as many streams as it may open, keeps nobody waiting for
-all of it."""
+"""Connections take turns: what one of them asks for at once, in as many streams as it may open, keeps nobody waiting
+for all of it."""
 
 from collections.abc import Iterator
 
