@@ -303,7 +303,7 @@ fn lines_of_different_seconds_share_a_stamp_without_sharing_a_date() {
     }
 }
 
-/// Values are copied eight or sixteen bytes at a time, with a step back at the end.
+/// Values are copied eight bytes at a time, with a step back at the end.
 #[test]
 fn a_byte_that_needs_an_escape_is_seen_at_every_place_of_values_of_every_length() {
     let layout = Layout::new("kv", &["path"], 0, LIMIT).unwrap();
