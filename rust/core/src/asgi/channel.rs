@@ -375,7 +375,15 @@ impl Channel {
             }
             let more_to_come = more || state.trailers.get();
             let first = head.is_some();
-            let sent = exchange.send(&self.core.reactor, head.as_deref(), data, more_to_come);
+            let reactor = &self.core.reactor;
+            let sent = if !more_to_come && self.core.gathers(py, &exchange.conn) {
+                exchange.send_later(reactor, head.as_deref(), data)
+            } else {
+                exchange.send(reactor, head.as_deref(), data, more_to_come)
+            };
+            if matches!(sent, Ok(Sent::Later)) {
+                self.core.gather(py, exchange.clone());
+            }
             if first && more_to_come {
                 state.bodiless.set(exchange.is_bodiless());
             }
@@ -522,7 +530,7 @@ impl Channel {
         this.core.keep_turning(py)?;
         match sent {
             Sent::Wait => Py::new(py, Awaitable::waiting(slf.clone().unbind(), Wait::Send)),
-            Sent::Ok => this.sent(py, size),
+            Sent::Ok | Sent::Later => this.sent(py, size),
         }
     }
 

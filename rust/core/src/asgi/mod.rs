@@ -6,6 +6,7 @@ mod block;
 mod cache;
 mod channel;
 mod context;
+mod gathering;
 mod handles;
 pub(crate) mod headers;
 mod message;
@@ -16,7 +17,7 @@ mod task;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,6 +25,7 @@ use pyo3::types::PyDict;
 
 use crate::access_log::AccessLog;
 use crate::config::Options;
+use crate::exchange::Exchange;
 use crate::gil::Guarded;
 use crate::reactor::connection::{Conn, News, Waiter};
 use crate::reactor::poller::Poller;
@@ -34,6 +36,7 @@ use crate::spare::Spare;
 use crate::tls::TlsConfig;
 use awaitable::Awaitable;
 pub(crate) use channel::ClientDisconnected;
+use gathering::Gathering;
 use handles::Handles;
 use message::Keys;
 use scope::ScopeTemplate;
@@ -41,7 +44,7 @@ use task::{Running, Tasks};
 
 /// Connections served per call of `poll`, and the time after which the rest waits for the loop's other work.
 const TURN_CONNECTIONS: usize = 128;
-const TURN_TIME: Duration = Duration::from_millis(10);
+const TURN_US: u64 = 10_000;
 
 /// What a turn works with; taken out of its place while application code runs.
 struct Turn {
@@ -78,6 +81,7 @@ pub(crate) struct AsgiCore {
     tasks: Tasks,
     message_keys: Keys,
     spare: Spare<Handles>,
+    gathering: Guarded<Gathering>,
     running: Mutex<Running>,
     turn: Mutex<Option<Turn>>,
     buffers: Mutex<Buffers>,
@@ -155,6 +159,7 @@ impl AsgiServer {
                 tasks,
                 message_keys: Keys::new(py),
                 spare: Spare::default(),
+                gathering: Guarded::default(),
                 running: Mutex::default(),
                 turn: Mutex::new(Some(turn)),
                 buffers: Mutex::default(),
@@ -210,6 +215,7 @@ impl AsgiServer {
     }
 
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.send_gathered(py);
         self.core.reactor.abort();
         let tasks: Vec<Py<PyAny>> = lock(&self.core.running)
             .values()
@@ -222,6 +228,7 @@ impl AsgiServer {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.send_gathered(py);
         let timer = lock(&self.core.timer).take();
         if let Some((_, timer)) = timer {
             timer.call_method0(py, intern!(py, "cancel"))?;
@@ -286,29 +293,38 @@ impl AsgiCore {
             scratch,
             batch,
         } = turn;
+        self.send_gathered(py);
         let mut more = self.reactor.turn(poller, Some(Duration::ZERO), batch)?;
-        let began = Instant::now();
+        let gathering = self.gathering.get(py);
+        let began = self.reactor.precise_us();
+        let mut now = began;
+        let is_long = |now: u64| now.saturating_sub(began) >= TURN_US;
         let mut served = 0usize;
         loop {
+            let several = batch.len() > 1;
+            gathering.begin(now);
             let mut done = 0usize;
             for conn in batch.iter() {
+                gathering.serve(conn.key, several);
                 self.serve_guarded(py, conn, scratch);
+                now = self.reactor.precise_us();
+                if gathering.served(now) {
+                    self.send_gathered(py);
+                }
                 done = done.saturating_add(1);
                 served = served.saturating_add(1);
-                if served.is_multiple_of(16) && began.elapsed() >= TURN_TIME {
+                if is_long(now) {
                     break;
                 }
             }
             batch.drain(..done);
+            self.send_gathered(py);
             if !batch.is_empty() {
                 // Still claimed; they go first next time.
                 more = true;
                 break;
             }
-            if served >= TURN_CONNECTIONS
-                || !self.reactor.again(batch)
-                || began.elapsed() >= TURN_TIME
-            {
+            if served >= TURN_CONNECTIONS || !self.reactor.again(batch) || is_long(now) {
                 break;
             }
         }
@@ -393,6 +409,26 @@ impl AsgiCore {
         }
     }
 
+    /// Sends the responses that were left for later.
+    fn send_gathered(&self, py: Python<'_>) {
+        self.gathering.get(py).send(&self.reactor);
+    }
+
+    /// Whether the end of a connection's response may be left for later.
+    pub(crate) fn gathers(&self, py: Python<'_>, conn: &Conn) -> bool {
+        let turn = self.polling.load(Ordering::Relaxed);
+        if !turn && self.methods.get(py).borrow().is_none() {
+            // There is no later turn.
+            return false;
+        }
+        let now = self.reactor.turn_us();
+        self.gathering.get(py).takes(conn.key, turn, now)
+    }
+
+    pub(crate) fn gather(&self, py: Python<'_>, exchange: Exchange) {
+        self.gathering.get(py).add(exchange);
+    }
+
     /// After something was done outside `poll`, and at the end of `poll`: what is left is said, written, scheduled.
     pub(crate) fn keep_turning(&self, py: Python<'_>) -> PyResult<()> {
         if self.polling.load(Ordering::Relaxed) {
@@ -400,7 +436,11 @@ impl AsgiCore {
         }
         self.report(py);
         self.write_log(py)?;
-        if self.reactor.has_work() {
+        let gathering = self.gathering.get(py);
+        if gathering.is_due(self.reactor.turn_us()) {
+            self.send_gathered(py);
+        }
+        if self.reactor.has_work() || !gathering.is_empty() {
             self.schedule(py)?;
         }
         self.arm_timer(py)

@@ -21,11 +21,18 @@ pub(super) struct Http1<'a> {
     io: &'a mut ConnIo,
     conn: &'a Arc<Conn>,
     id: u64,
+    /// The end of the response may stay in the outbox, for the caller to conclude it.
+    pub(super) may_wait: bool,
 }
 
 impl<'a> Http1<'a> {
     pub(super) fn new(io: &'a mut ConnIo, conn: &'a Arc<Conn>, id: u64) -> Http1<'a> {
-        Http1 { io, conn, id }
+        Http1 {
+            io,
+            conn,
+            id,
+            may_wait: false,
+        }
     }
 
     pub(super) fn slot(&mut self) -> Option<&mut Slot> {
@@ -313,18 +320,16 @@ impl<'a> Http1<'a> {
             return Err(self.abandon(cx, error));
         }
         slot.response = Response::Complete;
-        // One send for all there is: flush before the slot goes, so that its buffer can go with it.
-        if io.has_pipelined() && io.out.pending() < HIGH_WATER {
-            cx.look_again(self.conn);
-        } else {
-            io.flush(cx, self.conn);
+        if self.may_wait && go_on && io.out.is_short() {
+            return Ok(Sent::Later);
         }
-        if io.is_open() {
-            io.complete(cx, self.conn, go_on);
-            io.settle(cx, self.conn);
-        }
-        self.announce(cx);
+        self.conclude(cx, go_on);
         Ok(Sent::Ok)
+    }
+
+    pub(super) fn conclude(&mut self, cx: &Reactor, go_on: bool) {
+        self.io.conclude(cx, self.conn, go_on);
+        self.announce(cx);
     }
 
     fn pass_on(&mut self, cx: &Reactor) -> Sent {

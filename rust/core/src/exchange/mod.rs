@@ -56,6 +56,8 @@ pub(crate) enum Sent {
     Ok,
     /// More waits than should: come back when the client has read some.
     Wait,
+    /// The response is whole, and waits for `Exchange::conclude`.
+    Later,
 }
 
 /// What a read of the request body gave.
@@ -191,6 +193,34 @@ impl Exchange {
         match self.find(&mut io)?.check(head, data.len() as u64, more)? {
             Carrier::Http1(mut http1) => http1.send(cx, head, data, more),
             Carrier::Http2(stream) => stream.send(cx, head, data, more),
+        }
+    }
+
+    /// As `send` of all that is left, but a short response may be left in the outbox (`Sent::Later`): the caller
+    /// concludes it before the reactor's next turn.
+    pub(crate) fn send_later(
+        &self,
+        cx: &Reactor,
+        head: Option<&ResponseHead>,
+        data: &[u8],
+    ) -> Result<Sent, SendError> {
+        let mut io = self.conn.io();
+        match self.find(&mut io)?.check(head, data.len() as u64, false)? {
+            Carrier::Http1(mut http1) => {
+                http1.may_wait = true;
+                http1.send(cx, head, data, false)
+            }
+            Carrier::Http2(stream) => stream.send(cx, head, data, false),
+        }
+    }
+
+    /// Sends the response that was left for later.
+    pub(crate) fn conclude(&self, cx: &Reactor) {
+        let mut io = self.conn.io();
+        if let Ok(Carrier::Http1(mut http1)) = self.find(&mut io) {
+            // Others do not wait.
+            let go_on = true;
+            http1.conclude(cx, go_on);
         }
     }
 

@@ -15,6 +15,8 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 const FILE_STEP: u64 = 2 * 1024 * 1024;
 /// A file part that cannot go through sendfile(2) is read in pieces of this size.
 const READ_STEP: usize = 64 * 1024;
+/// What is copied from a cache that still has it when it was left for a while.
+const SHORT: usize = 4 * 1024;
 /// A buffer that grew beyond this is freed when empty instead of being kept for the next response.
 pub(crate) const KEEP_CAPACITY: usize = 32 * 1024;
 
@@ -79,6 +81,11 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_none() && self.sent >= self.first.len() && self.sealed.is_none()
+    }
+
+    /// Whether all that waits is in memory, and little.
+    pub(crate) fn is_short(&self) -> bool {
+        self.rest.is_none() && self.pending() <= SHORT
     }
 
     /// Bytes in memory that wait (file parts count as nothing: they hold no memory).

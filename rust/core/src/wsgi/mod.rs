@@ -400,7 +400,7 @@ impl WsgiCore {
         sent: Result<Sent, SendError>,
     ) -> PyResult<()> {
         match sent {
-            Ok(Sent::Ok) => Ok(()),
+            Ok(Sent::Ok | Sent::Later) => Ok(()),
             Ok(Sent::Wait) => {
                 while !exchange.has_room().map_err(gone)? {
                     self.wait(py, exchange, WaitFor::Room).map_err(gone)?;

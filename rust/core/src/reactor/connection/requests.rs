@@ -142,6 +142,16 @@ impl ConnIo {
             || slot.request().body == BodyLength::None
     }
 
+    /// The response is whole, and in the outbox: sends it, and goes on to the next request or to the end.
+    pub(crate) fn conclude(&mut self, cx: &Reactor, conn: &Arc<Conn>, go_on: bool) {
+        // One send for all there is: flush before the slot goes, so that its buffer can go with it.
+        self.flush_unless_pipelined(cx, conn);
+        if self.is_open() {
+            self.complete(cx, conn, go_on);
+            self.settle(cx, conn);
+        }
+    }
+
     /// The response is complete (in the outbox, at least).
     pub(crate) fn complete(&mut self, cx: &Reactor, conn: &Arc<Conn>, go_on: bool) {
         let Some(slot) = self.slot.as_deref_mut() else {

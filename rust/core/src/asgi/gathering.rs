@@ -1,0 +1,101 @@
+//! Short responses that end in one turn are sent together, once its applications have run: the first of them wakes
+//! who waits for responses on this machine, a proxy say, and the others find it awake. Each would have to wake it anew
+//! if an application ran in between.
+//! Only while applications are quick: no response waits for long, and after a long wait none does for a while.
+
+use std::cell::{Cell, RefCell};
+
+use crate::exchange::Exchange;
+use crate::reactor::Reactor;
+
+/// An application that runs for longer keeps responses waiting that need not wait (us).
+const LONG: u64 = 200;
+/// Responses are sent once the first of them has waited for this long (us).
+const MOST_WAIT: u64 = 250;
+/// After a long step nothing waits for so many times its length: a twentieth of the time, at most, is spent so.
+const PENANCE: u64 = 20;
+
+/// What of this turn, or of one turn of the loop, is to be sent.
+#[derive(Default)]
+pub(super) struct Gathering {
+    waiting: RefCell<Vec<Exchange>>,
+    /// The connection whose application runs, if others follow in this turn.
+    serving: Cell<Option<usize>>,
+    /// When the last step began (us), and when the one began that the first waiting response came from.
+    step: Cell<u64>,
+    since: Cell<u64>,
+    /// Nothing waits until then (us).
+    pause_until: Cell<u64>,
+}
+
+impl Gathering {
+    /// A turn begins to serve connections.
+    pub(super) fn begin(&self, now: u64) {
+        self.step.set(now);
+    }
+
+    /// The application of a connection is next; `more` follow.
+    pub(super) fn serve(&self, key: usize, more: bool) {
+        let pauses = self.step.get() < self.pause_until.get();
+        self.serving.set((more && !pauses).then_some(key));
+    }
+
+    /// That application has run. True: what waits is due.
+    pub(super) fn served(&self, now: u64) -> bool {
+        self.serving.set(None);
+        self.end_step(now)
+    }
+
+    /// Whether the end of a response may wait. `turn`: within a turn, where the connection at hand may; a response of
+    /// another one, in a loop that its application runs within the loop, may be what that application waits for.
+    /// Outside of turns responses wait that follow on each other closely.
+    pub(super) fn takes(&self, key: usize, turn: bool, now: u64) -> bool {
+        if turn {
+            return self.serving.get() == Some(key);
+        }
+        let close = now.saturating_sub(self.step.get()) <= LONG;
+        self.end_step(now);
+        close && now >= self.pause_until.get()
+    }
+
+    pub(super) fn add(&self, exchange: Exchange) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            self.since.set(self.step.get());
+        }
+        waiting.push(exchange);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        !self.is_empty() && now.saturating_sub(self.since.get()) >= MOST_WAIT
+    }
+
+    fn end_step(&self, now: u64) -> bool {
+        let took = now.saturating_sub(self.step.replace(now));
+        if took > LONG && !self.is_empty() {
+            self.pause_until
+                .set(now.saturating_add(took.saturating_mul(PENANCE)));
+            return true;
+        }
+        self.is_due(now)
+    }
+
+    /// Sends all that waits.
+    pub(super) fn send(&self, reactor: &Reactor) {
+        if self.is_empty() {
+            return;
+        }
+        self.end_step(reactor.precise_us());
+        let mut waiting = self.waiting.take();
+        for exchange in waiting.drain(..) {
+            reactor.guard(&exchange.conn, || exchange.conclude(reactor));
+        }
+        // Nothing has joined meanwhile, as no application ran.
+        self.waiting.replace(waiting);
+        self.step.set(reactor.precise_us());
+    }
+}
