@@ -24,7 +24,6 @@ Number = TypeVar("Number", int, float)
 _PARSERS = "parsers"
 # The load average from which a run is told to be on a machine that is not its own.
 _BUSY = 0.5
-_QUICK_PEERS = ["ferrule", "granian", "uvicorn", "gunicorn", "fastpysgi", "nginx"]
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m benchmarks") -> int:
@@ -43,10 +42,11 @@ def _run(options: argparse.Namespace) -> int:
         # A page that cannot take the figures is better known before they are measured.
         report.check_place(options.report)
     environment = prepare(options.python, options.environment)
-    names = options.peers or (_QUICK_PEERS if options.quick else None)
-    peers, left_out = available(environment, names)
-    wanted = options.scenarios or (list(QUICK) if options.quick else [*NAMES, _PARSERS])
-    scenarios = [each for each in SCENARIOS if each.name in wanted and each.interface in options.interface]
+    wanted = options.scenarios or [*NAMES, *([] if options.quick else [_PARSERS])]
+    known = QUICK if options.quick and not options.scenarios else SCENARIOS
+    scenarios = [each for each in known if each.name in wanted and each.interface in options.interface]
+    taking_part = [peer.name for peer in PEERS if any(peer.takes_part(each) for each in scenarios)]
+    peers, left_out = available(environment, options.peers or taking_part)
     if any(each.kind == "instructions" for each in scenarios) and (problem := countable()) is not None:
         left_out.append(problem)
         scenarios = [each for each in scenarios if each.kind != "instructions"]

@@ -96,9 +96,9 @@ def prepare(python: Path | None, existing: Path | None) -> Environment:
     return _describe(folder / "bin")
 
 
-def available(environment: Environment, names: list[str] | None) -> tuple[list[Peer], list[str]]:
-    """The servers that can run, of those named or of all, and one line for each that cannot."""
-    wanted = [peer for peer in PEERS if names is None or peer.name in names]
+def available(environment: Environment, names: list[str]) -> tuple[list[Peer], list[str]]:
+    """The servers that can run, of those named, and one line for each that cannot."""
+    wanted = [peer for peer in PEERS if peer.name in names]
     problems = {peer.name: environment.missing(peer) for peer in wanted}
     return (
         [peer for peer in wanted if problems[peer.name] is None],

@@ -39,9 +39,11 @@ def answering(work: Work) -> Callable[..., Awaitable[None]]:
 
 
 @contextlib.asynccontextmanager
-async def clients_of(app: Callable[..., Any], directory: Path, count: int) -> AsyncIterator[list[RawConnection]]:
+async def clients_of(
+    app: Callable[..., Any], directory: Path, count: int, **settings: Any
+) -> AsyncIterator[list[RawConnection]]:
     """Connections that the server has accepted: each has had an answer."""
-    async with serving(app, directory) as (server, _):
+    async with serving(app, directory, **settings) as (server, _):
         with contextlib.ExitStack() as stack:
             address = ("127.0.0.1", server.server_info.port)
             clients = [stack.enter_context(RawConnection(address)) for _ in range(count)]
@@ -97,6 +99,17 @@ def test_a_response_does_not_wait_again_for_an_application_that_takes_long(tmp_p
     asyncio.run(program())
     # The first one cannot be foreseen. Each lasts for twenty times its length.
     assert seen[1:] == [True, True, True]
+
+
+def test_a_finished_request_is_none_that_an_application_has(tmp_path: Path) -> None:
+    """`--limit-concurrency`: who has answered makes room at once, whenever the answer leaves."""
+
+    async def program() -> None:
+        async with clients_of(answering(lambda _: None), tmp_path, 8, limit_concurrency=1) as clients:
+            for _ in range(5):
+                await answers(clients, [f"/{number}" for number in range(8)])
+
+    asyncio.run(program())
 
 
 def test_a_response_does_not_wait_for_the_last_request_of_its_turn_if_that_is_the_only_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from benchmarks.load import LoadFailedError, parse_h2load_log, parse_wrk, percen
 from benchmarks.peers import PEERS
 from benchmarks.results import METRICS, Report, Result, Row, Sample, Spread, UnreadableReportError
 from benchmarks.rounds import Collector
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import QUICK, SCENARIOS
 from benchmarks.targets import TARGETS, verdicts
 from benchmarks.throughput import QUICK_PLAN, Plan
 
@@ -148,7 +148,17 @@ def test_a_quick_run_has_as_many_slices_of_a_headline_as_a_whole_one() -> None:
     scenario = SCENARIOS[0]
     assert Plan().rounds >= 5
     for plan in (Plan(), QUICK_PLAN, Plan(rounds=1)):
-        assert plan.rounds_of(scenario) * plan.slices_of(scenario) >= plan.slices >= 15
+        assert plan.rounds_of(scenario) * plan.slices_of(scenario) >= 2 * plan.slices >= 30
+
+
+def test_a_quick_run_has_every_ratio_that_is_promised_of_its_scenarios() -> None:
+    found = {(scenario.name, scenario.interface): scenario.peers for scenario in QUICK}
+    assert len(found) == len(QUICK) == 10
+    promised = [target for target in TARGETS if (target.scenario, target.interface) in found]
+    for target in promised:
+        peer = target.text.removeprefix("CPU time relative to ")
+        assert peer == target.text or peer in found[target.scenario, target.interface], target
+    assert len(promised) == 17
 
 
 def test_scenarios_of_one_service_share_a_server_and_special_ones_do_not() -> None:

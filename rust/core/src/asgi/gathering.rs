@@ -1,7 +1,8 @@
 //! Short responses that end in one turn are sent together, once its applications have run: the first of them wakes
 //! who waits for responses on this machine, a proxy say, and the others find it awake. Each would have to wake it anew
 //! if an application ran in between.
-//! Only while applications are quick: no response waits for long, and after a long wait none does for a while.
+//! Only while applications are quick: after one that took long nothing waits for a while. What has been gathered before
+//! it is the price: it waits until that application lets go of the thread, as any request that comes meanwhile.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,7 +13,7 @@ use crate::reactor::Reactor;
 const LONG: u64 = 200;
 /// Responses are sent once the first of them has waited for this long (us).
 const MOST_WAIT: u64 = 250;
-/// After a long step nothing waits for so many times its length: a twentieth of the time, at most, is spent so.
+/// After a long step nothing waits for so many times its length: waits are a twentieth of the time at most.
 const PENANCE: u64 = 20;
 
 /// What of this turn, or of one turn of the loop, is to be sent.
@@ -43,7 +44,12 @@ impl Gathering {
     /// That application has run. True: what waits is due.
     pub(super) fn served(&self, now: u64) -> bool {
         self.serving.set(None);
-        self.end_step(now)
+        let took = self.lap(now);
+        if took > LONG {
+            self.pause(now, took);
+            return !self.is_empty();
+        }
+        self.is_due(now)
     }
 
     /// Whether the end of a response may wait. `turn`: within a turn, where the connection at hand may; a response of
@@ -53,9 +59,14 @@ impl Gathering {
         if turn {
             return self.serving.get() == Some(key);
         }
-        let close = now.saturating_sub(self.step.get()) <= LONG;
-        self.end_step(now);
-        close && now >= self.pause_until.get()
+        let since_the_last = self.lap(now);
+        if since_the_last > LONG {
+            if !self.is_empty() {
+                self.pause(now, since_the_last);
+            }
+            return false;
+        }
+        now >= self.pause_until.get()
     }
 
     pub(super) fn add(&self, exchange: Exchange) {
@@ -74,22 +85,25 @@ impl Gathering {
         !self.is_empty() && now.saturating_sub(self.since.get()) >= MOST_WAIT
     }
 
-    fn end_step(&self, now: u64) -> bool {
-        let took = now.saturating_sub(self.step.replace(now));
-        if took > LONG && !self.is_empty() {
-            self.pause_until
-                .set(now.saturating_add(took.saturating_mul(PENANCE)));
-            return true;
-        }
-        self.is_due(now)
+    /// The next step begins; how long the last one took.
+    fn lap(&self, now: u64) -> u64 {
+        now.saturating_sub(self.step.replace(now))
+    }
+
+    fn pause(&self, now: u64, took: u64) {
+        self.pause_until
+            .set(now.saturating_add(took.saturating_mul(PENANCE)));
     }
 
     /// Sends all that waits.
     pub(super) fn send(&self, reactor: &Reactor) {
-        if self.is_empty() {
-            return;
+        // Deadlines run from when they are sent.
+        reactor.tick();
+        let now = reactor.turn_us();
+        let took = self.lap(now);
+        if took > LONG {
+            self.pause(now, took);
         }
-        self.end_step(reactor.precise_us());
         let mut waiting = self.waiting.take();
         for exchange in waiting.drain(..) {
             reactor.guard(&exchange.conn, || exchange.conclude(reactor));

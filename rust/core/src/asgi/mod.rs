@@ -411,7 +411,11 @@ impl AsgiCore {
 
     /// Sends the responses that were left for later.
     fn send_gathered(&self, py: Python<'_>) {
-        self.gathering.get(py).send(&self.reactor);
+        let gathering = self.gathering.get(py);
+        // A child that the application forked has a copy of what its parent will send.
+        if !gathering.is_empty() && !self.reactor.origin.is_elsewhere() {
+            gathering.send(&self.reactor);
+        }
     }
 
     /// Whether the end of a connection's response may be left for later.

@@ -321,6 +321,8 @@ impl<'a> Http1<'a> {
         }
         slot.response = Response::Complete;
         if self.may_wait && go_on && io.out.is_short() {
+            // `--limit-concurrency` counts what applications have.
+            cx.request_ended(slot);
             return Ok(Sent::Later);
         }
         self.conclude(cx, go_on);

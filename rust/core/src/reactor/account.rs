@@ -60,7 +60,8 @@ impl Reactor {
         self.give_slot(slot);
     }
 
-    fn request_ended(&self, slot: &mut Slot) {
+    /// The application has done its part, or never will.
+    pub(crate) fn request_ended(&self, slot: &mut Slot) {
         if std::mem::take(&mut slot.counted) {
             let before = self.in_flight.fetch_sub(1, Ordering::Relaxed);
             self.gauge(Field::InFlight, before.saturating_sub(1));
