@@ -25,6 +25,8 @@ pub(super) struct Gathering {
     /// When the last step began (us), and when the one began that the first waiting response came from.
     step: Cell<u64>,
     since: Cell<u64>,
+    /// When a response ended outside of turns (us).
+    ended: Cell<u64>,
     /// Nothing waits until then (us).
     pause_until: Cell<u64>,
 }
@@ -59,13 +61,14 @@ impl Gathering {
         if turn {
             return self.serving.get() == Some(key);
         }
-        let since_the_last = self.lap(now);
+        let since_the_last = now.saturating_sub(self.ended.replace(now));
         if since_the_last > LONG {
             if !self.is_empty() {
                 self.pause(now, since_the_last);
             }
             return false;
         }
+        self.step.set(now);
         now >= self.pause_until.get()
     }
 
