@@ -68,6 +68,7 @@ class Scenario:
     # Measured in slices that servers take in turn. Otherwise in one piece, as is right where a pause costs more than it
     # gives: answers that take long are cut in two by it, and waiting applications have to fill up again.
     interleaved: bool = True
+    pieces: int = 1  # of load without a pause in a round; servers take turns with them
     share_of_slices: float = 1.0  # more where ratios are quoted most, fewer at the points of a curve
 
     @property
@@ -259,7 +260,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         ("granian", "uvicorn", "gunicorn"),
         connections=512,
         interleaved=False,
-        stretch=2.0,
+        pieces=3,
     ),
     # Four threads that sleep 10 ms serve at most 400 requests a second: few, so they are counted for long.
     Scenario(
@@ -338,7 +339,7 @@ _QUICK: dict[str, dict[Interface, tuple[str, ...]]] = {
     "cold-start": {"asgi": ("granian", "fastpysgi"), "wsgi": ("granian", "fastpysgi")},
 }
 
-# What `--quick` measures: the ratios that a change is judged by first, and no peer beside those that they are taken with.
+# What `--quick` measures: the ratios that a change is judged by first, and the peers that they are taken with.
 QUICK = tuple(
     replace(scenario, peers=_QUICK[scenario.name][scenario.interface])
     for scenario in SCENARIOS

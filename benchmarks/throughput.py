@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from benchmarks.accounting import CpuTime, cpu_time_of, is_idle, writes
 from benchmarks.generators import Generator, generator
@@ -25,6 +26,7 @@ from benchmarks.servers import Place, RunningServer, ServerFailedError
 _SETTLE_SECONDS = 2.0
 # Where starting is what is measured, one start is an anecdote.
 _FEWEST_STARTS = 5
+Each = TypeVar("Each")
 _FAILURES = (ServerFailedError, LoadFailedError, OSError)
 
 
@@ -65,7 +67,7 @@ class Plan:
 
     def steps_of(self, scenario: Scenario) -> int:
         """How often progress is shown."""
-        return self.rounds_of(scenario) * scenario.interleaved + self.steady_rounds_of(scenario)
+        return self.rounds_of(scenario) * scenario.interleaved + self.steady_rounds_of(scenario) * scenario.pieces
 
 
 # As many slices as in a whole run, so that the two agree; shorter ones.
@@ -113,7 +115,8 @@ class _Round:
             if scenario.interleaved:
                 self._slices(scenario)
             if self.number < self.plan.steady_rounds_of(scenario):
-                self._steady(scenario)
+                for count in range(scenario.pieces):
+                    self._steady(scenario, count)
 
     def _slices(self, scenario: Scenario) -> None:
         with contextlib.ExitStack() as stack:
@@ -154,8 +157,8 @@ class _Round:
         except _FAILURES as error:
             self.collector.fail(scenario, peer, str(error))
 
-    def _steady(self, scenario: Scenario) -> None:
-        for peer, server in self._taking_part(scenario):
+    def _steady(self, scenario: Scenario, count: int) -> None:
+        for peer, server in _rotated(self._taking_part(scenario), count):
             self._say(scenario, peer)
             try:
                 server.check_answer(scenario)
@@ -261,7 +264,7 @@ class _Turn:
         return True
 
 
-def _rotated(turns: list[tuple[Peer, _Turn]], by: int) -> list[tuple[Peer, _Turn]]:
+def _rotated(turns: list[tuple[Peer, Each]], by: int) -> list[tuple[Peer, Each]]:
     """In another order every time, so that nobody always follows the same neighbour."""
     start = by % len(turns) if turns else 0
     return turns[start:] + turns[:start]

@@ -152,7 +152,7 @@ def test_a_quick_run_has_as_many_slices_of_a_headline_as_a_whole_one() -> None:
 
 
 def test_a_quick_run_has_every_ratio_that_is_promised_of_its_scenarios() -> None:
-    found = {(scenario.name, scenario.interface): scenario.peers for scenario in QUICK}
+    found: dict[tuple[str, str], tuple[str, ...]] = {(each.name, each.interface): each.peers for each in QUICK}
     assert len(found) == len(QUICK) == 10
     promised = [target for target in TARGETS if (target.scenario, target.interface) in found]
     for target in promised:

@@ -18,6 +18,7 @@ from ..config import Settings
 from ..config.tls import protocol_of
 from ..importer import Application
 from ..logs import format_traceback
+from . import collector
 from .context import WorkerContext
 
 TYPE_CHECKING = False
@@ -90,6 +91,7 @@ class Worker(ABC):
     def announce(self, **facts: str) -> None:
         """Tell the arbiter, and siblings through the scoreboard, that this worker serves."""
         self.leave_terminal()
+        collector.settle()
         self.context.slot.ready(time.monotonic_ns())
         self.context.report.ready(interface=self.application.interface, **facts)
 
