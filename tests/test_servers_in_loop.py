@@ -107,6 +107,16 @@ def test_certificates_are_renewed(interface: str, tmp_path: Path) -> None:
     asyncio.run(program())
 
 
+def test_the_programs_garbage_is_collected_as_the_program_wants(interface: str, tmp_path: Path) -> None:
+    before = (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count())
+
+    async def program() -> None:
+        async with serving(APPS[interface], tmp_path):
+            assert (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == before
+
+    asyncio.run(program())
+
+
 def test_it_leaves_nothing_behind(interface: str, tmp_path: Path) -> None:
     path = tmp_path / "socket"
 

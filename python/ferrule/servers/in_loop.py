@@ -143,6 +143,9 @@ class _InProgram(Worker):
     def leave_terminal(self) -> None:
         """It is the program's."""
 
+    def settle_collector(self) -> None:
+        """It is the program's."""
+
     def release_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()

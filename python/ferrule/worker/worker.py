@@ -91,7 +91,7 @@ class Worker(ABC):
     def announce(self, **facts: str) -> None:
         """Tell the arbiter, and siblings through the scoreboard, that this worker serves."""
         self.leave_terminal()
-        collector.settle()
+        self.settle_collector()
         self.context.slot.ready(time.monotonic_ns())
         self.context.report.ready(interface=self.application.interface, **facts)
 
@@ -101,6 +101,10 @@ class Worker(ABC):
             from ..arbiter.process import leave_terminal
 
             leave_terminal()
+
+    def settle_collector(self) -> None:
+        """The application is there: from now on garbage comes from requests."""
+        collector.settle()
 
     def release_listeners(self) -> None:
         """Close the listening sockets: the core serves copies of its own, and once it has closed those, a client must
