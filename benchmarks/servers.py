@@ -151,6 +151,20 @@ class RunningServer:
         if not self._asked_to_stop and self._process is not None:
             self._asked_to_stop = True
             self._process.send_signal(signal.SIGTERM)
+            self.resume()
+
+    def pause(self) -> None:
+        """Stop all of its processes where they stand."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.processes():
+            # One may have ended since.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def wait_ready(self, scenario: Scenario, *, interval: float = 0.01, patience: float = _BOOT_SECONDS) -> float:
         """Ask until the first complete and correct answer; seconds since the start.

@@ -8,8 +8,8 @@ ratios are taken between slices that lie beside each other.
 import contextlib
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from benchmarks.accounting import CpuTime, cpu_time_of, is_idle, writes
@@ -102,6 +102,9 @@ class _Round:
     progress: Progress
     number: int
     servers: list[tuple[Peer, RunningServer]]
+    # Names of those that spin while they wait: they run in their own turns only, or they would have half of the core in
+    # the turns of the others.
+    spinning: set[str] = field(default_factory=set)
 
     def measure(self, scenarios: Sequence[Scenario]) -> None:
         for peer, server in self.servers:
@@ -123,25 +126,30 @@ class _Round:
             turns: list[tuple[Peer, _Turn]] = []
             for peer, server in self._taking_part(scenario):
                 self._say(scenario, peer)
-                try:
-                    server.check_answer(scenario)
-                    load = stack.enter_context(generator(server.target, scenario))
-                    load.wait_for(scenario.warm_up + scenario.in_flight)
-                    load.pause()
-                    turn = _Turn(server.processes(), load)
-                    turns.append((peer, replace(turn, rests=turn.settle())))
-                except _FAILURES as error:
-                    self.collector.fail(scenario, peer, str(error))
+                with self._awake(peer, server):
+                    try:
+                        server.check_answer(scenario)
+                        load = stack.enter_context(generator(server.target, scenario))
+                        load.wait_for(scenario.warm_up + scenario.in_flight)
+                        load.pause()
+                        turn = _Turn(server, server.processes(), load)
+                        turns.append((peer, replace(turn, rests=turn.settle())))
+                        if not turns[-1][1].rests:
+                            self.spinning.add(peer.name)
+                    except _FAILURES as error:
+                        self.collector.fail(scenario, peer, str(error))
             for count in range(self.plan.slices_of(scenario)):
                 for peer, each in _rotated(turns, count):
                     if scenario in self.collector.wanted(peer):
-                        self._slice(scenario, peer, each)
+                        with self._awake(peer, each.server):
+                            self._slice(scenario, peer, each)
             for peer, each in turns:
                 if scenario in self.collector.wanted(peer):
-                    try:
-                        self.collector.add(scenario, peer, {"errors": float(each.load.finish().errors)})
-                    except _FAILURES as error:
-                        self.collector.fail(scenario, peer, str(error))
+                    with self._awake(peer, each.server):
+                        try:
+                            self.collector.add(scenario, peer, {"errors": float(each.load.finish().errors)})
+                        except _FAILURES as error:
+                            self.collector.fail(scenario, peer, str(error))
 
     def _slice(self, scenario: Scenario, peer: Peer, turn: "_Turn") -> None:
         try:
@@ -160,14 +168,26 @@ class _Round:
     def _steady(self, scenario: Scenario, count: int) -> None:
         for peer, server in _rotated(self._taking_part(scenario), count):
             self._say(scenario, peer)
-            try:
-                server.check_answer(scenario)
-                sample, spent = steady(server, scenario, self.plan.seconds * scenario.stretch)
-                if not scenario.interleaved:
-                    sample |= spent.costs(scenario)
-                self.collector.add(scenario, peer, sample)
-            except _FAILURES as error:
-                self.collector.fail(scenario, peer, str(error))
+            with self._awake(peer, server):
+                try:
+                    server.check_answer(scenario)
+                    sample, spent = steady(server, scenario, self.plan.seconds * scenario.stretch)
+                    if not scenario.interleaved:
+                        sample |= spent.costs(scenario)
+                    self.collector.add(scenario, peer, sample)
+                except _FAILURES as error:
+                    self.collector.fail(scenario, peer, str(error))
+
+    @contextlib.contextmanager
+    def _awake(self, peer: Peer, server: RunningServer) -> Iterator[None]:
+        if peer.name in self.spinning:
+            server.resume()
+        try:
+            yield
+        finally:
+            # Also when that is what has just been found.
+            if peer.name in self.spinning:
+                server.pause()
 
     def _taking_part(self, scenario: Scenario) -> list[tuple[Peer, RunningServer]]:
         return [(peer, server) for peer, server in self.servers if scenario in self.collector.wanted(peer)]
@@ -185,7 +205,7 @@ def steady(server: RunningServer, scenario: Scenario, seconds: float) -> tuple[S
     """
     with generator(server.target, scenario) as load:
         load.wait_for(scenario.in_flight)
-        turn = _Turn(server.processes(), load)
+        turn = _Turn(server, server.processes(), load)
         load.mark()
         before = turn.now()
         time.sleep(seconds)
@@ -236,8 +256,9 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A server's processes and the generator that is connected to it; `rests` unless it spins while it waits."""
+    """A server, its processes, and the generator that is connected to it; `rests` unless it spins while it waits."""
 
+    server: RunningServer
     pids: list[int]
     load: Generator
     rests: bool = True
