@@ -20,7 +20,7 @@ const PENANCE: u64 = 20;
 #[derive(Default)]
 pub(super) struct Gathering {
     waiting: RefCell<Vec<Exchange>>,
-    /// The connection whose application runs, if others follow in this turn.
+    /// The connection whose application runs, if it is not alone in this turn.
     serving: Cell<Option<usize>>,
     /// When the last step began (us), and when the one began that the first waiting response came from.
     step: Cell<u64>,
@@ -37,10 +37,10 @@ impl Gathering {
         self.step.set(now);
     }
 
-    /// The application of a connection is next; `more` follow.
-    pub(super) fn serve(&self, key: usize, more: bool) {
+    /// The application of a connection is next; `several` have this turn.
+    pub(super) fn serve(&self, key: usize, several: bool) {
         let pauses = self.step.get() < self.pause_until.get();
-        self.serving.set((more && !pauses).then_some(key));
+        self.serving.set((several && !pauses).then_some(key));
     }
 
     /// That application has run. True: what waits is due.
