@@ -1,12 +1,17 @@
 """One connection never keeps a worker from the others, and none ever sees another's bytes."""
 
+import asyncio
 import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.in_loop import serving, until
+from tests.support.raw import RawConnection
 from tests.support.server import ServerProcess
 from tests.support.tries import best_of
 
@@ -83,6 +88,32 @@ def test_reading_a_large_ready_body_does_not_starve_others(server: ServerProcess
     others = best_of(4, beside_an_upload, served_in_time)
     assert told["messages"] > 100
     assert served_in_time(others), others
+
+
+@pytest.mark.parametrize(("parts", "first"), [(1, "the application"), (2, "others")])
+def test_only_who_has_more_to_send_gives_way(tmp_path: Path, parts: int, first: str) -> None:
+    """A last part that is large leaves nothing to take turns with."""
+    told: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        asyncio.get_running_loop().call_soon(told.append, "others")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(parts):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": number < parts - 1})
+        told.append("the application")
+
+    async def ask() -> None:
+        async with serving(app, tmp_path) as (server, _):
+            with RawConnection(("127.0.0.1", server.server_info.port)) as client:
+                client.send(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+                await until(lambda: len(told) == 2)
+                response = await asyncio.to_thread(client.read_response)
+                assert len(response.body) == parts * 100_000
+
+    asyncio.run(ask())
+    assert told[0] == first
 
 
 def test_a_large_file_does_not_hold_the_loop(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -70,6 +70,16 @@ def serve_count(environ: Environ, start_response: StartResponse, size: str, paus
     return respond(start_response, str(total))
 
 
+def serve_back(environ: Environ, start_response: StartResponse, size: str, most: str = "1000000") -> Iterable[bytes]:
+    """The body, at least the first `most` bytes of it, read in pieces of `size` bytes, of which only the last may be
+    shorter."""
+    pieces: list[bytes] = []
+    while sum(map(len, pieces)) < int(most) and (piece := environ["wsgi.input"].read(int(size))):
+        pieces.append(piece)
+    assert all(len(piece) == int(size) for piece in pieces[:-1]), list(map(len, pieces))
+    return respond(start_response, b"".join(pieces).decode())
+
+
 def serve_lines(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     lines = [len(line) for line in environ["wsgi.input"]]
     return respond(start_response, f"{len(lines)} {sum(lines)}")

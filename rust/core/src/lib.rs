@@ -2,6 +2,7 @@
 
 mod access_log;
 mod asgi;
+mod block;
 mod config;
 mod error_page;
 mod exchange;

@@ -12,10 +12,11 @@ use pyo3::{create_exception, intern};
 
 use super::AsgiCore;
 use super::awaitable::{Awaitable, Wait};
-use super::block::Block;
 use super::message::{Fields, Message, each_field, flag, needed, size, with_bytes};
+use crate::block::Block;
 use crate::exchange::{Exchange, Gone, Read, SendError, Sent};
 use crate::gil::Guarded;
+use crate::reactor::connection::SLACK;
 
 create_exception!(
     _core,
@@ -170,9 +171,9 @@ impl Channel {
     /// Reads body bytes, of a large body as they come from the socket.
     fn read<'py>(&self, py: Python<'py>) -> PyResult<(Read, Option<Bound<'py, PyBytes>>)> {
         let reactor = &self.core.reactor;
-        let size = self.exchange(py).direct();
-        if let Some(size) = size {
-            let mut block = Block::new(py, size)?;
+        let direct = self.exchange(py).direct();
+        if let Some(direct) = direct {
+            let mut block = Block::new(py, direct.length.saturating_add(SLACK))?;
             let (read, filled) = self.exchange(py).read_into(reactor, block.room());
             let body = match read {
                 // SAFETY: `read_into` has written as many bytes as it says.
@@ -530,6 +531,8 @@ impl Channel {
         this.core.keep_turning(py)?;
         match sent {
             Sent::Wait => Py::new(py, Awaitable::waiting(slf.clone().unbind(), Wait::Send)),
+            // Nothing is left to take turns with; whoever yields here keeps a large body until it comes back.
+            Sent::Ok | Sent::Later if this.is_complete(py) => Ok(this.core.done.clone_ref(py)),
             Sent::Ok | Sent::Later => this.sent(py, size),
         }
     }

@@ -2,7 +2,6 @@
 //! start at once. Everything here happens on the loop's thread with the GIL held.
 
 mod awaitable;
-mod block;
 mod cache;
 mod channel;
 mod context;

@@ -9,10 +9,10 @@ use ferrule_http::request::Version;
 
 use super::slot::{Response, Slot};
 use super::{
-    Carrier, Exchange, FilePart, Gone, Read, SendError, Sent, WAIT_STEP_MS, WRITE_THROUGH, WaitFor,
-    error_page,
+    Carrier, Direct, Exchange, FilePart, Gone, Read, SendError, Sent, WAIT_STEP_MS, WRITE_THROUGH,
+    WaitFor, error_page,
 };
-use crate::reactor::connection::{Conn, ConnIo, HIGH_WATER, LOW_WATER, SLACK};
+use crate::reactor::connection::{Conn, ConnIo, HIGH_WATER, LOW_WATER};
 use crate::reactor::poller::ready;
 use crate::reactor::{Reactor, SCRATCH, Style};
 
@@ -224,11 +224,14 @@ impl<'a> Http1<'a> {
         self.has_read(cx, taken)
     }
 
-    /// How large a block `read_into` needs; None: there is nothing it could read that `read` would not.
-    pub(super) fn direct(&self) -> Option<usize> {
+    /// None: there is nothing `read_into` could read that `read` would not.
+    pub(super) fn direct(&self) -> Option<Direct> {
         let here = self.io.slot.as_deref()?.body_len();
         let room = self.io.direct_room()?;
-        Some(here.saturating_add(room).saturating_add(SLACK))
+        Some(Direct {
+            length: here.saturating_add(room),
+            whole: self.io.http.body_remaining() == Some(room as u64),
+        })
     }
 
     /// Moves body bytes to `to`, from the socket straight away; also says how many.

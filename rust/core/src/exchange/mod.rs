@@ -70,6 +70,15 @@ pub(crate) enum Read {
     Gone,
 }
 
+/// What there is to read of a body straight from the socket, as far as its declared length says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direct {
+    /// With what is here already.
+    pub length: usize,
+    /// Nothing comes after it.
+    pub whole: bool,
+}
+
 /// What a thread waits for its client to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitFor {
@@ -315,8 +324,8 @@ impl Exchange {
         }
     }
 
-    /// How large a block `read_into` needs to read the body without a copy; None: `read` is the way.
-    pub(crate) fn direct(&self) -> Option<usize> {
+    /// What `read_into` may read of the body without a copy; None: `read` is the way.
+    pub(crate) fn direct(&self) -> Option<Direct> {
         let mut io = self.conn.io();
         match self.find(&mut io) {
             Ok(Carrier::Http1(http1)) => http1.direct(),
@@ -324,7 +333,8 @@ impl Exchange {
         }
     }
 
-    /// Reads the request body into the front of a block of the size that `direct` gave; also says how many bytes.
+    /// Reads the request body into the front of `to`, which has room for no more than `direct` has said, or for `SLACK`
+    /// bytes beyond; also says how many bytes.
     pub(crate) fn read_into(&self, cx: &Reactor, to: &mut [MaybeUninit<u8>]) -> (Read, usize) {
         let mut io = self.conn.io();
         match self.find(&mut io) {

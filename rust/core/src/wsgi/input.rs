@@ -8,9 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::{WsgiCore, gone};
+use crate::block::Block;
 use crate::exchange::{Exchange, Gone, Read, WaitFor};
 use crate::gil::Guarded;
 use crate::reactor::SCRATCH;
+use crate::reactor::connection::SLACK;
 
 /// A buffer above this is not kept once it is empty: one large read must not be paid for until the request ends.
 const KEPT: usize = 2 * SCRATCH;
@@ -112,6 +114,44 @@ impl Input {
         Ok(())
     }
 
+    /// Reads a block straight from the socket to where it stays; None where that is not to be had. Like `fill` it gives
+    /// less than `limit` at the end of the body only.
+    fn read_direct<'py>(
+        &self,
+        py: Python<'py>,
+        state: &mut State,
+        limit: usize,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let exchange = self.exchange.get(py).borrow();
+        if state.ended || limit == 0 || !state.rest().is_empty() {
+            return Ok(None);
+        }
+        let Some(direct) = exchange.direct() else {
+            return Ok(None);
+        };
+        let size = match direct.length {
+            length if length > limit => limit,
+            length if direct.whole => length.saturating_add(SLACK),
+            _ => return Ok(None),
+        };
+        self.core.pool.sign_of_life();
+        let mut block = Block::new(py, size)?;
+        let wanted = direct.length.min(limit);
+        let mut filled = 0usize;
+        while filled < wanted && !state.ended {
+            let room = block.room().get_mut(filled..).unwrap_or_default();
+            let (read, count) = exchange.read_into(&self.core.reactor, room);
+            filled = filled.saturating_add(count);
+            match read {
+                Read::Data { more } => state.ended = !more,
+                Read::Wait => self.core.wait(py, &exchange, WaitFor::Body).map_err(gone)?,
+                Read::Gone => return Err(gone(Gone)),
+            }
+        }
+        // SAFETY: `read_into` has written as many bytes as it says, each time behind those of the time before.
+        unsafe { block.finish(py, filled) }.map(Some)
+    }
+
     /// Works on the state outside its place, because receiving may wait and lets the GIL go.
     fn with_state<R>(
         &self,
@@ -172,6 +212,9 @@ impl Input {
     fn read<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
         let limit = limit(size);
         self.with_state(py, |state| {
+            if let Some(data) = self.read_direct(py, state, limit.unwrap_or(usize::MAX))? {
+                return Ok(data);
+            }
             self.fill(py, state, |held| {
                 limit.is_some_and(|limit| held.len() >= limit)
             })?;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use ferrule_http::h1::{Event, Step};
 use ferrule_http::request::Request;
 use rustix::buffer::spare_capacity;
-use rustix::io::{self, Errno};
+use rustix::io::{self, Errno, ioctl_fionread};
 use rustix::net::{RecvFlags, recv};
 
+use super::requests::SKIP_BODY;
 use super::{Conn, ConnIo, LOW_WATER};
 use crate::exchange::Phase;
 use crate::reactor::transport::Transport;
@@ -27,6 +28,8 @@ const LOOKAHEAD: usize = 16 * 1024;
 /// Read at once where a request may begin: heads and small bodies fit, and most of a large body is left for
 /// `receive_body`, which does not copy it.
 const FIRST_READ: usize = 16 * 1024;
+/// The rest of a body that is shorter is received before a thread is taken: to ask whether it is there costs as much.
+const WORTH_LEAVING: u64 = 8 * 1024;
 /// A body is read with room for this much more: a read that leaves some of it free has emptied the socket.
 pub(crate) const SLACK: usize = 512;
 
@@ -59,6 +62,9 @@ impl ConnIo {
             }
             if self.leaves_body(cx) {
                 return cx.look_again(conn);
+            }
+            if self.has_come(cx) {
+                return self.begin();
             }
             if left == 0 {
                 // Edge-triggered: no event will tell of the rest.
@@ -194,6 +200,24 @@ impl ConnIo {
         cx.style == Style::Streaming && self.news.launch.is_some() && self.direct_room().is_some()
     }
 
+    /// Whether the rest of a body that is being collected is in the socket already, from where the application may as
+    /// well read it: no copy of it is kept until a thread is free.
+    fn has_come(&self, cx: &Reactor) -> bool {
+        let collecting = cx.style == Style::Buffering
+            && matches!(self.transport, Transport::Clear)
+            && self
+                .slot
+                .as_deref()
+                .is_some_and(|slot| slot.phase == Phase::Collecting);
+        let (true, Some(room), Some(fd)) = (collecting, self.body_room(), &self.fd) else {
+            return false;
+        };
+        let left = room as u64;
+        self.http.body_remaining() == Some(left)
+            && (WORTH_LEAVING..=SKIP_BODY).contains(&left)
+            && ioctl_fionread(fd).is_ok_and(|here| here >= left)
+    }
+
     /// How many bytes `read_body` may find in the socket; None: it has none, or they have to be parsed.
     pub(crate) fn direct_room(&self) -> Option<usize> {
         let asked = self
@@ -206,8 +230,8 @@ impl ConnIo {
         self.body_room()
     }
 
-    /// Moves body bytes to `to`: what is here, then what the socket has. Returns how many. `to` has room for `SLACK`
-    /// bytes beyond both.
+    /// Moves body bytes to `to`: what is here, then what the socket has. Returns how many. Room for `SLACK` bytes beyond
+    /// both lets it see that the socket has no more.
     pub(crate) fn read_body(
         &mut self,
         cx: &Reactor,
@@ -223,6 +247,10 @@ impl ConnIo {
         };
         let room = to.get_mut(here..).unwrap_or_default();
         let size = room.len();
+        if size == 0 {
+            // To receive nothing would look like FIN.
+            return here;
+        }
         match recv(fd, room, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => {
                 self.readable = false;

@@ -16,7 +16,7 @@ use crate::reactor::{Reactor, level};
 use crate::scoreboard::Field;
 
 /// An unread request body is skipped up to this size to keep the connection.
-const SKIP_BODY: u64 = 64 * 1024;
+pub(super) const SKIP_BODY: u64 = 128 * 1024;
 
 impl ConnIo {
     /// The head is complete: answer it here, collect its body, or hand it to the application.
@@ -41,6 +41,14 @@ impl ConnIo {
         }
     }
 
+    /// The application may have the request that was being collected.
+    pub(super) fn begin(&mut self) {
+        if let Some(slot) = self.slot.as_deref_mut() {
+            slot.phase = Phase::Running;
+            self.news.launch = Some(slot.id);
+        }
+    }
+
     pub(super) fn on_end(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         let Some(slot) = self.slot.as_deref_mut() else {
             return;
@@ -49,10 +57,7 @@ impl ConnIo {
         slot.want_continue = false;
         match slot.phase {
             Phase::Head => {}
-            Phase::Collecting => {
-                slot.phase = Phase::Running;
-                self.news.launch = Some(slot.id);
-            }
+            Phase::Collecting => self.begin(),
             Phase::Running => self.news.wake.append(&mut slot.receivers),
             Phase::Skipping => self.next_request(cx, conn),
         }
@@ -172,6 +177,10 @@ impl ConnIo {
             slot.phase = Phase::Skipping;
             slot.body = Vec::new();
             self.since = cx.now();
+            if self.readable {
+                // What the socket has already raises no event.
+                cx.look_again(conn);
+            }
         } else {
             self.next_request(cx, conn);
         }

@@ -11,14 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 /// The writer of PEP 782, on every version of the interpreter.
-pub(super) struct Block {
+pub(crate) struct Block {
     writer: *mut PyBytesWriter,
     size: usize,
 }
 
 impl Block {
     /// Room for `size` bytes. MemoryError where there is none.
-    pub(super) fn new(py: Python<'_>, size: usize) -> PyResult<Block> {
+    pub(crate) fn new(py: Python<'_>, size: usize) -> PyResult<Block> {
         let length = ffi::Py_ssize_t::try_from(size)?;
         // SAFETY: the GIL is held.
         let writer = unsafe { PyBytesWriter_Create(length) };
@@ -28,7 +28,7 @@ impl Block {
         }
     }
 
-    pub(super) fn room(&mut self) -> &mut [MaybeUninit<u8>] {
+    pub(crate) fn room(&mut self) -> &mut [MaybeUninit<u8>] {
         // SAFETY: a live writer has that many bytes, which are its owner's to write until it is finished; they may not
         // be initialised, and are not taken for it. The borrow ends before the writer does.
         unsafe {
@@ -41,7 +41,7 @@ impl Block {
     ///
     /// # Safety
     /// That many bytes of `room` have been written.
-    pub(super) unsafe fn finish(
+    pub(crate) unsafe fn finish(
         mut self,
         py: Python<'_>,
         filled: usize,

@@ -1,0 +1,148 @@
+"""Bodies that are in the socket when their head is read stay there until the application reads them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.gauges import wait_in_flight
+from tests.support.raw import RawConnection
+from tests.support.server import ServerProcess, wait_until
+
+APP = "tests.apps.wsgi_threads:app"
+# More than is read with a head, no more than a socket takes from a client whose server does not read.
+BODY = "".join(f"line {number}\n" for number in range(5000)).encode()[:48_000]
+Serve = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def server(serve: Serve) -> ServerProcess:
+    return serve("--workers", "1", "--threads", "1", "--interface", "wsgi", "--no-access-log", APP)
+
+
+def post(target: str, body: bytes = BODY) -> bytes:
+    return b"POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s" % (target.encode(), len(body), body)
+
+
+def get(text: str) -> bytes:
+    return b"GET /echo?text=%s HTTP/1.1\r\nHost: test\r\n\r\n" % text.encode()
+
+
+@contextmanager
+def stopped(server: ServerProcess) -> Iterator[None]:
+    """What is sent meanwhile is found all at once."""
+    [worker] = server.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def unread(client: RawConnection, server: ServerProcess) -> int:
+    """Bytes that wait in the server's socket (proc(5), /proc/net/tcp)."""
+    ends = {f":{server.port:04X}", f":{client.socket.getsockname()[1]:04X}"}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        columns = line.split()
+        if {columns[1][-5:], columns[2][-5:]} == ends and columns[1].endswith(f":{server.port:04X}"):
+            return int(columns[4].partition(":")[2], 16)
+    raise AssertionError("no such connection")
+
+
+@pytest.mark.parametrize("size", [-1, 7, 1000, 16_384, 40_000, len(BODY), len(BODY) + 1, 1 << 30])
+def test_reads_of_every_size_give_the_body_and_leave_the_next_request(server: ServerProcess, size: int) -> None:
+    with server.connect() as client:
+        with stopped(server):
+            client.send(post(f"/back?size={size}") + get("next"))
+        assert client.read_response().body == BODY
+        assert client.read_response().body == b"next"
+        # And when nothing follows.
+        with stopped(server):
+            client.send(post(f"/back?size={size}"))
+        assert client.read_response().body == BODY
+        client.send(get("last"))
+        assert client.read_response().body == b"last"
+
+
+def test_lines_are_whole(server: ServerProcess) -> None:
+    with server.connect() as client:
+        with stopped(server):
+            client.send(post("/lines"))
+        assert client.read_response().body == b"%d %d" % (len(BODY.splitlines()), len(BODY))
+
+
+@pytest.mark.parametrize("target", ["/echo?text=unread", "/back?size=1000&most=500", "/back?size=30000&most=20000"])
+def test_what_the_application_leaves_is_not_taken_for_a_request(server: ServerProcess, target: str) -> None:
+    with server.connect() as client:
+        for _ in range(3):
+            with stopped(server):
+                client.send(post(target))
+            assert client.read_response().status == 200
+            began = time.monotonic()
+            client.send(get("next"))
+            assert client.read_response().body == b"next"
+            assert time.monotonic() - began < 1
+
+
+def test_a_long_body_that_nobody_reads_does_not_hold_up_the_connection(serve: Serve) -> None:
+    """Not collected, received as far as there is room, and skipped from there on."""
+    server = serve("--workers", "1", "--threads", "1", "--interface", "wsgi", "--body-memory", "1000", APP)
+    with server.connect() as client:
+        for _ in range(3):
+            client.send(post("/echo?text=unread&sleep=0.2", bytes(200_000)))
+            assert client.read_response().body == b"unread"
+            began = time.monotonic()
+            client.send(get("next"))
+            assert client.read_response().body == b"next"
+            assert time.monotonic() - began < 1
+
+
+def test_a_body_waits_in_the_socket_while_there_is_no_thread(server: ServerProcess) -> None:
+    with server.connect() as busy, server.connect() as client:
+        busy.send(b"GET /sleep?s=1.5 HTTP/1.1\r\nHost: test\r\n\r\n")
+        wait_in_flight(server, 1)
+        with stopped(server):
+            client.send(post("/back?size=-1"))
+        wait_in_flight(server, 2)
+        # What came with the head is gone from there.
+        waiting = len(post("/back?size=-1")) - 16 * 1024
+        wait_until(lambda: unread(client, server) <= waiting, timeout=1)
+        assert unread(client, server) == waiting
+        assert busy.read_response().body == b"slept"
+        assert client.read_response().body == BODY
+
+
+def test_a_body_whose_end_is_late_is_read_to_the_end(server: ServerProcess) -> None:
+    with server.connect() as client:
+        with stopped(server):
+            client.send(post("/back?size=40000")[:-1])
+        time.sleep(0.1)
+        client.send(BODY[-1:])
+        assert client.read_response().body == BODY
+
+
+def test_a_client_that_is_gone_before_its_body_was_read_is_nobodys_error(server: ServerProcess) -> None:
+    with server.connect() as busy, server.connect() as other:
+        with server.connect() as client:
+            busy.send(b"GET /sleep?s=0.5 HTTP/1.1\r\nHost: test\r\n\r\n")
+            wait_in_flight(server, 1)
+            with stopped(server):
+                client.send(post("/back?size=-1"))
+            wait_in_flight(server, 2)
+            client.reset()
+        assert busy.read_response().body == b"slept"
+        other.send(get("next"))
+        assert other.read_response().body == b"next"
+    assert "Exception" not in server.stderr
+
+
+def test_a_client_that_says_no_more_gets_its_answer(server: ServerProcess) -> None:
+    with server.connect() as client:
+        with stopped(server):
+            client.send(post("/back?size=-1"))
+            client.half_close()
+        assert client.read_response().body == BODY
