@@ -144,7 +144,7 @@ def test_every_target_names_a_scenario() -> None:
     assert {(target.scenario, target.interface) for target in TARGETS} <= known
 
 
-def test_a_quick_run_has_as_many_slices_of_a_headline_as_a_whole_one() -> None:
+def test_headlines_have_twice_as_many_slices_in_a_quick_run_too() -> None:
     scenario = SCENARIOS[0]
     assert Plan().rounds >= 5
     for plan in (Plan(), QUICK_PLAN, Plan(rounds=1)):

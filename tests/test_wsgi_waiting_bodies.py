@@ -35,6 +35,7 @@ def get(text: str) -> bytes:
 @contextmanager
 def stopped(server: ServerProcess) -> Iterator[None]:
     """What is sent meanwhile is found all at once."""
+    server.wait_for_log("Ready")
     [worker] = server.workers()
     os.kill(worker, signal.SIGSTOP)
     try:
@@ -146,3 +147,29 @@ def test_a_client_that_says_no_more_gets_its_answer(server: ServerProcess) -> No
             client.send(post("/back?size=-1"))
             client.half_close()
         assert client.read_response().body == BODY
+
+
+@pytest.mark.parametrize("last", ["", "Connection: close\r\n"], ids=["kept", "closed"])
+def test_an_application_that_closes_late_does_not_use_up_its_clients_time(serve: Serve, last: str) -> None:
+    """Two seconds are what a client has to send what is only thrown away. This one has sent it."""
+    server = serve("--workers", "1", "--threads", "2", "--interface", "wsgi", "--no-access-log", APP)
+    with server.connect() as client:
+        with stopped(server):
+            client.send(post("/late_close?s=4").replace(b"Host", last.encode() + b"Host"))
+        assert client.read_response().body == b"closing"
+        time.sleep(3)
+        if last:
+            # FIN, not RST.
+            assert client.socket.recv(1) == b""
+        else:
+            client.send(get("next"))
+            assert client.read_response().body == b"next"
+
+
+def test_a_forked_child_takes_nothing_from_its_parents_socket(server: ServerProcess) -> None:
+    with server.connect() as client:
+        with stopped(server):
+            client.send(post("/child_reads"))
+        assert 0 < int(client.read_response().body) < 20_000
+        client.send(get("next"))
+        assert client.read_response().body == b"next"

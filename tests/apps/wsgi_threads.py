@@ -133,6 +133,41 @@ def serve_fork(environ: Environ, start_response: StartResponse, s: str) -> Itera
     return respond(start_response, "forked")
 
 
+def serve_child_reads(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Has a child read the body, and tells how much of it that got before it failed."""
+    come, gone = os.pipe()
+    if os.fork() == 0:
+        got = 0
+        with contextlib.suppress(OSError):
+            while piece := environ["wsgi.input"].read(10_000):
+                got += len(piece)
+        os.write(gone, str(got).encode())
+        os._exit(0)
+    os.wait()
+    told = os.read(come, 100).decode()
+    os.close(come)
+    os.close(gone)
+    return respond(start_response, told)
+
+
+class LateClose:
+    """An iterable whose `close` takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"closing"
+
+    def close(self) -> None:
+        time.sleep(self._seconds)
+
+
+def serve_late_close(environ: Environ, start_response: StartResponse, s: str) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "7")])
+    return LateClose(float(s))
+
+
 def serve_descriptors(environ: Environ, start_response: StartResponse, count: str) -> Iterable[bytes]:
     """Takes descriptors from the process for a second."""
     taken: list[int] = []

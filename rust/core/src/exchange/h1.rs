@@ -212,6 +212,7 @@ impl<'a> Http1<'a> {
             .slot
             .as_ref()
             .is_some_and(|slot| slot.body_len() == 0 && !slot.body_ended)
+            && !cx.origin.is_elsewhere()
         {
             // The socket may have more by now; a look costs less than a turn of the loop.
             scratch.resize(SCRATCH, 0);
@@ -225,9 +226,9 @@ impl<'a> Http1<'a> {
     }
 
     /// None: there is nothing `read_into` could read that `read` would not.
-    pub(super) fn direct(&self) -> Option<Direct> {
+    pub(super) fn direct(&self, cx: &Reactor) -> Option<Direct> {
         let here = self.io.slot.as_deref()?.body_len();
-        let room = self.io.direct_room()?;
+        let room = self.io.direct_room(cx)?;
         Some(Direct {
             length: here.saturating_add(room),
             whole: self.io.http.body_remaining() == Some(room as u64),

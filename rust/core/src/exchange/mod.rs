@@ -325,10 +325,10 @@ impl Exchange {
     }
 
     /// What `read_into` may read of the body without a copy; None: `read` is the way.
-    pub(crate) fn direct(&self) -> Option<Direct> {
+    pub(crate) fn direct(&self, cx: &Reactor) -> Option<Direct> {
         let mut io = self.conn.io();
         match self.find(&mut io) {
-            Ok(Carrier::Http1(http1)) => http1.direct(),
+            Ok(Carrier::Http1(http1)) => http1.direct(cx),
             Ok(Carrier::Http2(_)) | Err(Gone) => None,
         }
     }

@@ -14,6 +14,8 @@ use crate::gil::Guarded;
 use crate::reactor::SCRATCH;
 use crate::reactor::connection::SLACK;
 
+/// Reads of less are answered from what one larger read of the socket has brought.
+const WORTH_A_CALL: usize = 8 * 1024;
 /// A buffer above this is not kept once it is empty: one large read must not be paid for until the request ends.
 const KEPT: usize = 2 * SCRATCH;
 
@@ -123,10 +125,10 @@ impl Input {
         limit: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let exchange = self.exchange.get(py).borrow();
-        if state.ended || limit == 0 || !state.rest().is_empty() {
+        if state.ended || limit < WORTH_A_CALL || !state.rest().is_empty() {
             return Ok(None);
         }
-        let Some(direct) = exchange.direct() else {
+        let Some(direct) = exchange.direct(&self.core.reactor) else {
             return Ok(None);
         };
         let size = match direct.length {

@@ -379,6 +379,9 @@ impl WsgiCore {
         exchange: &Exchange,
         what: WaitFor,
     ) -> Result<(), Gone> {
+        if self.reactor.origin.is_elsewhere() {
+            return Err(Gone);
+        }
         self.pool
             .outside(|| py.detach(|| self.wait_detached(exchange, what)))
     }

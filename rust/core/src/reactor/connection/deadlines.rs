@@ -79,6 +79,16 @@ impl ConnIo {
         }
     }
 
+    /// Whether bytes that are only to be thrown away may have come and not been read, because the thread that owns the
+    /// connection is busy: none of that is the client's time.
+    fn owes_a_look(&self, conn: &Conn) -> bool {
+        let discards = match &self.slot {
+            None => self.closing && self.lingering,
+            Some(slot) => slot.phase == Phase::Skipping,
+        };
+        discards && (self.readable || conn.is_owned())
+    }
+
     /// The client takes nothing of what waits for it.
     pub(in crate::reactor) fn abort_reader(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         let ip = conn.peer.ip();
@@ -104,6 +114,10 @@ impl ConnIo {
         let now = cx.now();
         if self.write_due(config) <= now {
             return self.abort_reader(cx, conn);
+        }
+        if self.owes_a_look(conn) {
+            self.since = now;
+            return cx.look_again(conn);
         }
         let Some(slot) = self.slot.as_deref_mut() else {
             self.note_late_handshake(cx, conn);

@@ -197,7 +197,7 @@ impl ConnIo {
 
     /// Whether the body is left in the socket because an application starts that may read it straight from there.
     fn leaves_body(&self, cx: &Reactor) -> bool {
-        cx.style == Style::Streaming && self.news.launch.is_some() && self.direct_room().is_some()
+        cx.style == Style::Streaming && self.news.launch.is_some() && self.direct_room(cx).is_some()
     }
 
     /// Whether the rest of a body that is being collected is in the socket already, from where the application may as
@@ -219,12 +219,17 @@ impl ConnIo {
     }
 
     /// How many bytes `read_body` may find in the socket; None: it has none, or they have to be parsed.
-    pub(crate) fn direct_room(&self) -> Option<usize> {
+    pub(crate) fn direct_room(&self, cx: &Reactor) -> Option<usize> {
         let asked = self
             .slot
             .as_deref()
             .is_some_and(|slot| slot.phase == Phase::Running && !slot.want_continue);
-        if !asked || !self.readable || !matches!(self.transport, Transport::Clear) {
+        // A child that the application forked must not take from its parent's socket.
+        if !asked
+            || !self.readable
+            || !matches!(self.transport, Transport::Clear)
+            || cx.origin.is_elsewhere()
+        {
             return None;
         }
         self.body_room()
@@ -242,7 +247,7 @@ impl ConnIo {
             return 0;
         };
         let here = slot.move_body(to);
-        let (Some(_), Some(fd)) = (self.direct_room(), &self.fd) else {
+        let (Some(_), Some(fd)) = (self.direct_room(cx), &self.fd) else {
             return here;
         };
         let room = to.get_mut(here..).unwrap_or_default();

@@ -92,6 +92,11 @@ impl Conn {
         self.owner.fetch_or(OWNED | bits, Ordering::AcqRel) & OWNED == 0
     }
 
+    /// Whether some thread works on it.
+    pub(super) fn is_owned(&self) -> bool {
+        self.owner.load(Ordering::Acquire) & OWNED != 0
+    }
+
     /// Gives up ownership, unless readiness came meanwhile: then the caller stays the owner and gets it.
     pub(crate) fn release(&self) -> Option<u8> {
         match self

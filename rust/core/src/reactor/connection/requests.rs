@@ -171,6 +171,10 @@ impl ConnIo {
             self.closing = true;
             self.lingering = unread;
             self.drop_slot(cx);
+            if unread && self.readable {
+                // What the socket has already raises no event.
+                cx.look_again(conn);
+            }
         } else if slot.body_ended {
             self.next_request(cx, conn);
         } else if self.http.state() == State::Body || self.http.state() == State::Head {
@@ -178,7 +182,6 @@ impl ConnIo {
             slot.body = Vec::new();
             self.since = cx.now();
             if self.readable {
-                // What the socket has already raises no event.
                 cx.look_again(conn);
             }
         } else {
