@@ -198,7 +198,7 @@ def _file(interface: Interface, peers: tuple[str, ...]) -> tuple[Scenario, Scena
             connections=8,
             warm_up=16,
             interleaved=False,
-            stretch=2.0,
+            pieces=3,
         ),
     )
 
