@@ -38,12 +38,13 @@ def test_a_stuck_request_is_answered_504_with_its_stack_in_the_log_and_a_new_thr
     server.wait_for_log(r"time\.sleep\(float\(s\)\)")
 
 
-def test_the_worker_of_a_stuck_request_is_replaced_without_losing_any_other(start: Serve) -> None:
+@pytest.mark.parametrize("size", [0, 48_000], ids=["without a body", "with a body that it does not read"])
+def test_the_worker_of_a_stuck_request_is_replaced_without_losing_any_other(start: Serve, size: int) -> None:
     server = start("--threads", "2", "--request-timeout", "1")
     with server.connect() as connection:
         first = connection.get("/pid").body
     with server.connect() as stuck:
-        stuck.send(b"GET /sleep?s=15 HTTP/1.1\r\nHost: test\r\n\r\n")
+        stuck.send(b"POST /sleep?s=60 HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
         assert stuck.read_response().status == 504
     pids = set()
 

@@ -134,38 +134,51 @@ def serve_fork(environ: Environ, start_response: StartResponse, s: str) -> Itera
 
 
 def serve_child_reads(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Has a child read the body, and tells how much of it that got before it failed."""
-    come, gone = os.pipe()
-    if os.fork() == 0:
+    """Has a child read the body, then reads it, and tells how much each of them got before it failed."""
+
+    def count() -> bytes:
         got = 0
         with contextlib.suppress(OSError):
             while piece := environ["wsgi.input"].read(10_000):
                 got += len(piece)
-        os.write(gone, str(got).encode())
+        return b"%d" % got
+
+    come, gone = os.pipe()
+    if os.fork() == 0:
+        os.write(gone, count())
         os._exit(0)
-    os.wait()
-    told = os.read(come, 100).decode()
-    os.close(come)
     os.close(gone)
-    return respond(start_response, told)
+    with open(come, "rb") as pipe:
+        told = pipe.read()
+    os.wait()
+    return respond(start_response, (told + b" " + count()).decode())
 
 
-class LateClose:
-    """An iterable whose `close` takes its time."""
+def serve_until(environ: Environ, start_response: StartResponse, file: str) -> Iterable[bytes]:
+    """Until there is a file of this name."""
+    while not os.path.exists(file):
+        time.sleep(0.01)
+    return respond(start_response, "until")
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+
+class Closing:
+    """An iterable that has something to do at its end."""
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        self.close = close
 
     def __iter__(self) -> Iterator[bytes]:
         yield b"closing"
 
-    def close(self) -> None:
-        time.sleep(self._seconds)
-
 
 def serve_late_close(environ: Environ, start_response: StartResponse, s: str) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "7")])
-    return LateClose(float(s))
+    return Closing(lambda: time.sleep(float(s)))
+
+
+def serve_late_read(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "7")])
+    return Closing(environ["wsgi.input"].read)
 
 
 def serve_descriptors(environ: Environ, start_response: StartResponse, count: str) -> Iterable[bytes]:

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrule_http::h1::encode::{ResponseError, ResponseHead, encode_interim};
 use ferrule_http::request::Version;
 
-use super::slot::{Response, Slot};
+use super::slot::{Phase, Response, Slot};
 use super::{
     Carrier, Direct, Exchange, FilePart, Gone, Read, SendError, Sent, WAIT_STEP_MS, WRITE_THROUGH,
     WaitFor, error_page,
@@ -212,7 +212,6 @@ impl<'a> Http1<'a> {
             .slot
             .as_ref()
             .is_some_and(|slot| slot.body_len() == 0 && !slot.body_ended)
-            && !cx.origin.is_elsewhere()
         {
             // The socket may have more by now; a look costs less than a turn of the loop.
             scratch.resize(SCRATCH, 0);
@@ -244,7 +243,9 @@ impl<'a> Http1<'a> {
     fn has_read(&mut self, cx: &Reactor, taken: usize) -> Read {
         let io = &mut *self.io;
         let hung_up = io.has_hung_up() || !io.is_open();
-        let Some(slot) = io.slot.as_deref_mut().filter(|slot| slot.id == self.id) else {
+        // Once it is answered, what is left of its body is thrown away.
+        let runs = |slot: &&mut Slot| slot.id == self.id && slot.phase == Phase::Running;
+        let Some(slot) = io.slot.as_deref_mut().filter(runs) else {
             return Read::Gone;
         };
         if taken == 0 {

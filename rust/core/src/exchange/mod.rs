@@ -316,11 +316,26 @@ impl Exchange {
         limit: usize,
         scratch: &mut Vec<u8>,
     ) -> Read {
+        if cx.origin.is_elsewhere() {
+            return self.read_copy(to, limit);
+        }
         let mut io = self.conn.io();
         match self.find(&mut io) {
             Ok(Carrier::Http1(mut http1)) => http1.read(cx, to, limit, scratch),
             Ok(Carrier::Http2(stream)) => stream.read(cx, to, limit, scratch),
             Err(Gone) => Read::Gone,
+        }
+    }
+
+    /// `read` for a child that the application forked: of its copy of what had come by then. The socket is its parent's.
+    fn read_copy(&self, to: &mut Vec<u8>, limit: usize) -> Read {
+        let take = |slot: &mut Slot| {
+            let taken = slot.take_body(to, limit);
+            (taken, !slot.body_ended || slot.body_len() > 0)
+        };
+        match self.with_slot(take) {
+            Ok((taken, more)) if taken > 0 || !more => Read::Data { more },
+            _ => Read::Gone,
         }
     }
 

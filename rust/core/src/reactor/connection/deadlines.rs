@@ -7,8 +7,11 @@ use super::{Conn, ConnIo, LINGER_MS};
 use crate::config::Config;
 use crate::exchange::Phase;
 use crate::reactor::transport::Transport;
-use crate::reactor::{Expired, NEVER, Reactor, Style, level};
+use crate::reactor::{Expired, NEVER, Reactor, SCRATCH, Style, level};
 
+/// Bytes to be thrown away that have come by the deadline and get their client another one: few such deadlines are a
+/// whole body.
+const WORTH_WAITING: u64 = 16 * 1024;
 /// Grace before the byte-rate floors count.
 const RATE_GRACE_MS: u64 = 5_000;
 
@@ -49,9 +52,21 @@ impl ConnIo {
         ))
     }
 
+    /// Whether a response is complete and no further request has begun.
+    pub(super) fn has_answered(&self) -> bool {
+        match &self.slot {
+            None => self.served,
+            Some(slot) => slot.phase == Phase::Skipping,
+        }
+    }
+
     pub(super) fn next_due(&self, cx: &Reactor) -> u64 {
         let config = &cx.config;
         let mut due = self.write_due(config);
+        if !self.out.is_empty() && self.has_answered() {
+            // The client is taking its response: nothing else is expected of it.
+            return due;
+        }
         let Some(slot) = &self.slot else {
             if self.closing {
                 return due.min(after(self.since, LINGER_MS));
@@ -79,14 +94,32 @@ impl ConnIo {
         }
     }
 
-    /// Whether bytes that are only to be thrown away may have come and not been read, because the thread that owns the
-    /// connection is busy: none of that is the client's time.
-    fn owes_a_look(&self, conn: &Conn) -> bool {
-        let discards = match &self.slot {
-            None => self.closing && self.lingering,
-            Some(slot) => slot.phase == Phase::Skipping,
+    /// Throws away what has come of bytes that nobody wants, whoever owns the connection: a thread that is busy must not
+    /// use up its client's time. False: the client has sent too little to get more of that.
+    fn discard_late(&mut self, cx: &Reactor, conn: &Arc<Conn>) -> bool {
+        let Some(before) = self.to_discard() else {
+            return false;
         };
-        discards && (self.readable || conn.is_owned())
+        self.readable = true;
+        self.advance(cx, conn, &mut vec![0; SCRATCH]);
+        match self.to_discard() {
+            Some(left) if before.saturating_sub(left) < WORTH_WAITING => false,
+            Some(_) => {
+                self.since = cx.now();
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// How many bytes may still come that are only thrown away; None: they are none of that kind.
+    fn to_discard(&self) -> Option<u64> {
+        match &self.slot {
+            _ if self.fd.is_none() => None,
+            None if self.closing && self.lingering => Some(self.linger_left as u64),
+            Some(slot) if slot.phase == Phase::Skipping => self.http.body_remaining(),
+            _ => None,
+        }
     }
 
     /// The client takes nothing of what waits for it.
@@ -115,9 +148,8 @@ impl ConnIo {
         if self.write_due(config) <= now {
             return self.abort_reader(cx, conn);
         }
-        if self.owes_a_look(conn) {
-            self.since = now;
-            return cx.look_again(conn);
+        if self.discard_late(cx, conn) {
+            return;
         }
         let Some(slot) = self.slot.as_deref_mut() else {
             self.note_late_handshake(cx, conn);

@@ -311,9 +311,12 @@ impl ConnIo {
 
     pub(super) fn feed(&mut self, cx: &Reactor, conn: &Arc<Conn>, fresh: &[u8]) {
         if self.lingering {
-            self.linger_left = self.linger_left.saturating_sub(fresh.len());
-            if self.linger_left == 0 {
-                self.close(cx, conn);
+            // Before that the client has its response to take, and as long as that allows.
+            if self.said_fin {
+                self.linger_left = self.linger_left.saturating_sub(fresh.len());
+                if self.linger_left == 0 {
+                    self.close(cx, conn);
+                }
             }
             return;
         }

@@ -92,11 +92,6 @@ impl Conn {
         self.owner.fetch_or(OWNED | bits, Ordering::AcqRel) & OWNED == 0
     }
 
-    /// Whether some thread works on it.
-    pub(super) fn is_owned(&self) -> bool {
-        self.owner.load(Ordering::Acquire) & OWNED != 0
-    }
-
     /// Gives up ownership, unless readiness came meanwhile: then the caller stays the owner and gets it.
     pub(crate) fn release(&self) -> Option<u8> {
         match self
@@ -195,6 +190,8 @@ pub(crate) struct ConnIo {
     /// No further request; closes when the outbox is empty.
     pub(crate) closing: bool,
     lingering: bool,
+    /// FIN was sent, and what comes until the client sends its own is thrown away.
+    said_fin: bool,
     served: bool,
     /// The kernel took no more; a write event will say when it does.
     blocked: bool,
@@ -222,6 +219,7 @@ impl ConnIo {
             read_closed: false,
             closing: false,
             lingering: false,
+            said_fin: false,
             served: false,
             blocked: false,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown, sockopt};
 
-use super::{Conn, ConnIo, HIGH_WATER, LINGER_BYTES, LOW_WATER};
+use super::{Conn, ConnIo, HIGH_WATER, LOW_WATER};
 use crate::exchange::Phase;
 use crate::reactor::outbox::Flush;
 use crate::reactor::transport::Transport;
@@ -62,6 +62,10 @@ impl ConnIo {
         cx.count(Field::BytesOut, written);
         self.blocked = how == Flush::Blocked;
         if how == Flush::Done {
+            if self.pending_sent > 0 && self.has_answered() {
+                // From here on the client is waited for.
+                self.since = cx.now();
+            }
             self.pending_sent = 0;
         } else {
             if self.pending_sent == 0 {
@@ -99,7 +103,11 @@ impl ConnIo {
     pub(super) fn on_eof(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         self.read_closed = true;
         if self.lingering {
-            return self.close(cx, conn);
+            // Else `settle` does, once the response is out.
+            if self.out.is_empty() {
+                self.close(cx, conn);
+            }
+            return;
         }
         if self.h2.is_some() {
             return self.on_eof_h2(cx, conn);
@@ -187,13 +195,13 @@ impl ConnIo {
 
     /// Says FIN once, then reads on for a while (see LINGER_MS).
     pub(super) fn shut_down(&mut self, cx: &Reactor) {
-        if self.linger_left < LINGER_BYTES {
+        if self.said_fin {
             return;
         }
+        self.said_fin = true;
         self.say_goodbye();
         if let Some(fd) = &self.fd {
             let _ = shutdown(fd, Shutdown::Write);
-            self.linger_left = LINGER_BYTES - 1;
             self.since = cx.now();
         }
     }
