@@ -148,12 +148,12 @@ def test_headlines_have_twice_as_many_slices_in_a_quick_run_too() -> None:
     scenario = SCENARIOS[0]
     assert Plan().rounds >= 5
     for plan in (Plan(), QUICK_PLAN, Plan(rounds=1)):
-        assert plan.rounds_of(scenario) * plan.slices_of(scenario) >= 2 * plan.slices >= 30
+        assert plan.rounds_of(scenario) * plan.slices_of(scenario) >= 2 * plan.slices >= 20
 
 
 def test_a_quick_run_has_every_ratio_that_is_promised_of_its_scenarios() -> None:
     found: dict[tuple[str, str], tuple[str, ...]] = {(each.name, each.interface): each.peers for each in QUICK}
-    assert len(found) == len(QUICK) == 10
+    assert len(found) == len(QUICK) == 8
     promised = [target for target in TARGETS if (target.scenario, target.interface) in found]
     for target in promised:
         peer = target.text.removeprefix("CPU time relative to ")
