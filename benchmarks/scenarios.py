@@ -199,6 +199,7 @@ def _file(interface: Interface, peers: tuple[str, ...]) -> tuple[Scenario, Scena
             warm_up=16,
             interleaved=False,
             pieces=3,
+            stretch=2.0,  # a request takes 70 ms
         ),
     )
 
