@@ -171,7 +171,7 @@ impl Channel {
     /// Reads body bytes, of a large body as they come from the socket.
     fn read<'py>(&self, py: Python<'py>) -> PyResult<(Read, Option<Bound<'py, PyBytes>>)> {
         let reactor = &self.core.reactor;
-        let direct = self.exchange(py).direct(&self.core.reactor);
+        let direct = self.exchange(py).direct(reactor);
         if let Some(direct) = direct {
             let mut block = Block::new(py, direct.length.saturating_add(SLACK))?;
             let (read, filled) = self.exchange(py).read_into(reactor, block.room());
