@@ -15,7 +15,7 @@ from benchmarks import changes, matrix, report
 from benchmarks.environment import Environment, NotPreparedError, available, countable, machine, prepare
 from benchmarks.peers import PEERS
 from benchmarks.results import Report, UnreadableReportError
-from benchmarks.scenarios import NAMES, QUICK, SCENARIOS
+from benchmarks.scenarios import FULL_SLICE, NAMES, QUICK, SCENARIOS
 from benchmarks.servers import REPOSITORY
 from benchmarks.throughput import QUICK_PLAN, Plan
 
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         "load average before": round(os.getloadavg()[0], 1),
         "python": environment.python,
         "rounds": plan.rounds,
-        "slices per server": f"{plan.slices} of {plan.slice_seconds} s",
+        "slices per server": f"{plan.slices} of {FULL_SLICE} s, or as much time in shorter ones",
         **({"left out": "; ".join(left_out)} if left_out else {}),
     }
     if os.getloadavg()[0] > _BUSY:
@@ -152,7 +152,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument("--interface", nargs="+", choices=["asgi", "wsgi"], default=["asgi", "wsgi"])
     run.add_argument("--quick", action="store_true", help="the headline ratios, in less than two minutes")
     run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 1]")
-    run.add_argument("--slices", type=_positive(int), metavar="N", help="least number of slices per server [15]")
+    run.add_argument("--slices", type=_positive(int), metavar="N", help="of 0.1 s per server, or shorter ones [25, quick 8]")
     run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5]")
     run.add_argument("--server-core", type=int, default=0, metavar="N", help="CPU that servers are held to [0]")
     run.add_argument("--load-core", type=int, default=1, metavar="N", help="CPU of the load generator [1]")

@@ -10,6 +10,12 @@ Interface = Literal["asgi", "wsgi"]
 # How a scenario is measured: by load on a running server, or by one of the modules named so.
 Kind = Literal["load", "instructions", "idle", "cold-start", "restart"]
 
+# Seconds of load that a server gets at a turn. In shorter ones the turns of two servers lie closer together, and as much
+# time makes more of them: what else the machine does weighs half as much. But what is under way at the ends of a slice
+# has to be little beside the rest, so that many requests at a time, or dear ones, need the full length.
+FULL_SLICE = 0.1
+_SHORT_SLICE = 0.03
+
 # What servers are ranked by.
 _METRICS: dict[Kind, str] = {
     "load": "cpu_us",
@@ -69,6 +75,7 @@ class Scenario:
     # gives: answers that take long are cut in two by it, and waiting applications have to fill up again.
     interleaved: bool = True
     pieces: int = 1  # of load without a pause in a round; servers take turns with them
+    slice_seconds: float = FULL_SLICE
     share_of_slices: float = 1.0  # more where ratios are quoted most, fewer at the points of a curve
 
     @property
@@ -165,8 +172,22 @@ _ECHO: dict[Interface, tuple[str, ...]] = {
 def _headline(
     name: str, service: Service, title: str, peers: tuple[str, ...], *, connections: int = 64, streams: int = 0
 ) -> Scenario:
-    """What ratios are quoted of most: twice as many slices, in a quick run too."""
-    return Scenario(name, service, title, peers, connections=connections, streams=streams, share_of_slices=2.0)
+    """What ratios are quoted of most: twice as much time in slices, in a quick run too."""
+    return Scenario(
+        name,
+        service,
+        title,
+        peers,
+        connections=connections,
+        streams=streams,
+        slice_seconds=FULL_SLICE if streams else _SHORT_SLICE,
+        share_of_slices=2.0,
+    )
+
+
+def _short(name: str, service: Service, title: str, peers: tuple[str, ...], request: Request) -> Scenario:
+    """Cheap requests, few at a time: many short slices."""
+    return Scenario(name, service, title, peers, request, slice_seconds=_SHORT_SLICE)
 
 
 def _sweep(name: str, title: str, service: Service, connections: int, *, streams: int = 0) -> Scenario:
@@ -206,18 +227,18 @@ def _file(interface: Interface, peers: tuple[str, ...]) -> tuple[Scenario, Scena
 
 SCENARIOS: tuple[Scenario, ...] = (
     _headline("plaintext", _PLAINTEXT["asgi"], "Plaintext", _ASGI),
-    Scenario("headers", _PLAINTEXT["asgi"], "Nine request fields, unread", ("granian", "uvicorn", "nginx"), _HEADERS),
+    _short("headers", _PLAINTEXT["asgi"], "Nine request fields, unread", ("granian", "uvicorn", "nginx"), _HEADERS),
     _headline("plaintext", _PLAINTEXT["wsgi"], "Plaintext", _WSGI),
-    Scenario("headers", _PLAINTEXT["wsgi"], "Nine request fields", ("granian", "fastpysgi", "nginx"), _HEADERS),
-    Scenario(
+    _short("headers", _PLAINTEXT["wsgi"], "Nine request fields", ("granian", "fastpysgi", "nginx"), _HEADERS),
+    _short(
         "headers-read",
         _service("asgi", "read_headers"),
         "Nine request fields, read",
         ("granian", "uvicorn"),
         _HEADERS,
     ),
-    Scenario("body-10k", _service("asgi", "body_10k"), "10 KB response", ("granian", "uvicorn", "nginx"), _FILE_10K),
-    Scenario("body-10k", _service("wsgi", "body_10k"), "10 KB response", ("granian", "fastpysgi", "nginx"), _FILE_10K),
+    _short("body-10k", _service("asgi", "body_10k"), "10 KB response", ("granian", "uvicorn", "nginx"), _FILE_10K),
+    _short("body-10k", _service("wsgi", "body_10k"), "10 KB response", ("granian", "fastpysgi", "nginx"), _FILE_10K),
     Scenario(
         "json-fastapi",
         Service("asgi", "benchmarks.frameworks.fastapi_json:app"),
@@ -240,7 +261,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         _DJANGO,
     ),
     *(
-        Scenario(
+        (Scenario if size > 10 * 1024 else _short)(
             f"echo-{size // 1024}k", _service(interface, "echo"), f"POST echo, {size // 1024} KB", peers, _echo(size)
         )
         for interface, peers in _ECHO.items()

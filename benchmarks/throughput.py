@@ -19,7 +19,7 @@ from benchmarks.peers import Peer
 from benchmarks.progress import Progress
 from benchmarks.results import Sample
 from benchmarks.rounds import Collector
-from benchmarks.scenarios import Scenario
+from benchmarks.scenarios import FULL_SLICE, Scenario
 from benchmarks.servers import Place, RunningServer, ServerFailedError
 
 # A server that is not idle by then never is: it spins while it waits.
@@ -34,14 +34,14 @@ _FAILURES = (ServerFailedError, LoadFailedError, OSError)
 class Plan:
     """How much is measured.
 
-    `rounds` is how often servers are started anew, `slices` how many interleaved slices of `slice_seconds` a server
-    gets in all, `seconds` how long it is loaded without a pause in each round, for its rate and its latencies; 0 leaves
-    these out. The points of a sweep, of which there are many, and restarts, which take long, get `few_rounds`.
+    `rounds` is how often servers are started anew, `slices` how many interleaved slices a server gets in all where they
+    are of full length, elsewhere as much time in shorter ones; `seconds` is how long it is loaded without a pause in
+    each round, for its rate and its latencies; 0 leaves these out. The points of a sweep, of which there are many, and
+    restarts, which take long, get `few_rounds`.
     """
 
     rounds: int = 5
     slices: int = 25
-    slice_seconds: float = 0.1
     seconds: float = 0.5
     few_rounds: int = 3
 
@@ -56,7 +56,8 @@ class Plan:
 
     def slices_of(self, scenario: Scenario) -> int:
         """How many slices a round has."""
-        return math.ceil(self.slices * scenario.share_of_slices / self.rounds_of(scenario))
+        slices = self.slices * scenario.share_of_slices * FULL_SLICE / scenario.slice_seconds
+        return math.ceil(slices / self.rounds_of(scenario))
 
     def steady_rounds_of(self, scenario: Scenario) -> int:
         """In how many of them the scenario is also measured in one piece, or only so."""
@@ -70,8 +71,8 @@ class Plan:
         return self.rounds_of(scenario) * scenario.interleaved + self.steady_rounds_of(scenario) * scenario.pieces
 
 
-# Slices of the same length: shorter ones are dearer where much is under way at their ends, as over HTTP/2.
-QUICK_PLAN = Plan(rounds=1, slices=10, seconds=0.2, few_rounds=1)
+# Slices of the same length, for ends count for more in shorter ones.
+QUICK_PLAN = Plan(rounds=1, slices=8, seconds=0.2, few_rounds=1)
 
 
 def measure_load(
@@ -155,7 +156,7 @@ class _Round:
         try:
             before = turn.now()
             turn.load.resume()
-            time.sleep(self.plan.slice_seconds)
+            time.sleep(scenario.slice_seconds)
             # On a busy machine the generator may not have run yet.
             turn.load.wait_for(before.requests + scenario.in_flight)
             turn.load.pause()

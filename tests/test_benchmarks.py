@@ -144,11 +144,15 @@ def test_every_target_names_a_scenario() -> None:
     assert {(target.scenario, target.interface) for target in TARGETS} <= known
 
 
-def test_headlines_have_twice_as_many_slices_in_a_quick_run_too() -> None:
-    scenario = SCENARIOS[0]
+def test_headlines_have_many_slices_in_a_quick_run_too() -> None:
     assert Plan().rounds >= 5
-    for plan in (Plan(), QUICK_PLAN, Plan(rounds=1)):
-        assert plan.rounds_of(scenario) * plan.slices_of(scenario) >= 2 * plan.slices >= 20
+    headlines = [each for each in QUICK if each.kind == "load"]
+    assert len(headlines) == 6
+    for plan, fewest in ((Plan(), 50), (QUICK_PLAN, 16), (Plan(rounds=1), 50)):
+        for scenario in headlines:
+            # Over HTTP/2 hundreds of requests are under way at the ends of a slice: fewer and longer ones.
+            many = fewest if scenario.streams else 3 * fewest
+            assert plan.rounds_of(scenario) * plan.slices_of(scenario) >= many, scenario.heading
 
 
 def test_a_quick_run_has_every_ratio_that_is_promised_of_its_scenarios() -> None:
