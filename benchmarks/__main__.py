@@ -38,9 +38,10 @@ def main(arguments: list[str] | None = None, program: str = "python -m benchmark
 
 
 def _run(options: argparse.Namespace) -> int:
+    # A page that cannot take the figures is better known before they are measured.
     if options.report is not None:
-        # A page that cannot take the figures is better known before they are measured.
         report.check_place(options.report)
+    earlier = Report.read(options.beside) if options.beside is not None else None
     environment = prepare(options.python, options.environment)
     wanted = options.scenarios or [*NAMES, *([] if options.quick else [_PARSERS])]
     known = QUICK if options.quick and not options.scenarios else SCENARIOS
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     data = _write(found, folder, environment)
     print(report.summary(found))
     if options.report is not None:
-        _quote(found, data, options.report, environment)
+        _quote(found, data, options.report, environment, earlier)
     return 1 if found.failed else 0
 
 
@@ -103,9 +104,9 @@ def _write(found: Report, folder: Path, environment: Environment) -> Path:
     return data
 
 
-def _quote(found: Report, data: Path, page: Path, environment: Environment) -> None:
+def _quote(found: Report, data: Path, page: Path, environment: Environment, earlier: Report | None) -> None:
     charts = _draw(data, page.parent / "images", page.stem, environment, "svg")
-    report.insert(page, found, charts)
+    report.insert(page, found, charts, earlier)
     print(f"wrote {page} and {len(charts)} charts", file=sys.stderr)
 
 
@@ -120,14 +121,17 @@ def _draw(data: Path, folder: Path, prefix: str, environment: Environment, *form
 
 
 def _compare(options: argparse.Namespace) -> int:
-    found = changes.changes(Report.read(options.before), Report.read(options.after))
-    print(changes.table(found, everything=options.all))
+    before, after = Report.read(options.before), Report.read(options.after)
+    print(changes.table(changes.changes(before, after), everything=options.all))
+    print(changes.targets_table(changes.judgements(before, after), everything=options.all))
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
     report.check_place(options.page)
-    _quote(Report.read(options.data), options.data, options.page, prepare(options.python, options.environment))
+    earlier = Report.read(options.beside) if options.beside is not None else None
+    found, environment = Report.read(options.data), prepare(options.python, options.environment)
+    _quote(found, options.data, options.page, environment, earlier)
     return 0
 
 
@@ -152,29 +156,39 @@ def _parser(program: str) -> argparse.ArgumentParser:
     run.add_argument("--interface", nargs="+", choices=["asgi", "wsgi"], default=["asgi", "wsgi"])
     run.add_argument("--quick", action="store_true", help="the headline ratios, in less than two minutes")
     run.add_argument("--rounds", type=_positive(int), metavar="N", help="servers are started anew in each [5, quick 1]")
-    run.add_argument("--slices", type=_positive(int), metavar="N", help="of 0.1 s per server, or shorter ones [25, quick 8]")
+    run.add_argument(
+        "--slices", type=_positive(int), metavar="N", help="of 0.1 s per server, or shorter ones [25, quick 8]"
+    )
     run.add_argument("--seconds", type=_positive(float), metavar="S", help="of load without a pause, per round [0.5]")
     run.add_argument("--server-core", type=int, default=0, metavar="N", help="CPU that servers are held to [0]")
     run.add_argument("--load-core", type=int, default=1, metavar="N", help="CPU of the load generator [1]")
     run.add_argument("--out", type=Path, metavar="DIR", help="where results go [build/benchmarks/DATE-TIME]")
     run.add_argument("--report", type=Path, metavar="PAGE", help="also put them into this documentation page")
+    _beside_option(run)
     _environment_options(run)
     run.set_defaults(command=_run)
 
-    compare = commands.add_parser("compare", help="show what moved between two runs")
+    compare = commands.add_parser("compare", help="show what moved between two runs, and which verdicts")
     compare.add_argument("before", type=Path, metavar="A.json")
     compare.add_argument("after", type=Path, metavar="B.json")
-    compare.add_argument("--all", action="store_true", help="also what stayed within the range of the rounds")
+    compare.add_argument("--all", action="store_true", help="also what stayed as it was")
     compare.set_defaults(command=_compare)
 
     page = commands.add_parser("report", help="put an earlier run into a documentation page")
     page.add_argument("data", type=Path, metavar="RESULTS.json")
     page.add_argument("page", type=Path, metavar="PAGE.md")
+    _beside_option(page)
     _environment_options(page)
     page.set_defaults(command=_report)
 
     commands.add_parser("list", help="scenarios and peers").set_defaults(command=_list)
     return parser
+
+
+def _beside_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--beside", type=Path, metavar="EARLIER.json", help="an earlier run that targets are met in too"
+    )
 
 
 def _environment_options(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.changes import Judgement, judgements
 from benchmarks.results import METRICS, Report, Result, Row, Verdict
 
 # Everything between these lines of a documentation page is the harness's.
@@ -28,10 +29,12 @@ def check_place(path: Path) -> None:
     _around(path)
 
 
-def insert(path: Path, report: Report, charts: Sequence[Path]) -> None:
-    """Put the figures between the two marks of a documentation page. Raises `NoPlaceError`, `OSError`."""
+def insert(path: Path, report: Report, charts: Sequence[Path], earlier: Report | None = None) -> None:
+    """Put the figures between the two marks of a documentation page; those of an earlier run stand beside the targets,
+    which are met if they are met in both. Raises `NoPlaceError`, `OSError`."""
     before, after = _around(path)
-    path.write_text(f"{before}{BEGIN}\n\n{body(report, charts, path.parent)}\n{END}{after}", encoding="utf-8")
+    text = body(report, charts, path.parent, earlier)
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def _around(path: Path) -> tuple[str, str]:
@@ -43,9 +46,12 @@ def _around(path: Path) -> tuple[str, str]:
     return before, after
 
 
-def body(report: Report, charts: Sequence[Path], folder: Path) -> str:
+def body(report: Report, charts: Sequence[Path], folder: Path, earlier: Report | None = None) -> str:
     """Machine, charts, targets, exceptions and tables, as sections of a page that lies in `folder`."""
-    about = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in report.about.items())
+    known = dict(report.about)
+    if earlier is not None:
+        known["run before"] = ", ".join(str(earlier.about[key]) for key in ("date", "commit") if key in earlier.about)
+    about = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in known.items())
     pictures = [
         f"![{path.stem.replace('-', ' ')}]({Path(os.path.relpath(path, folder)).as_posix()})" for path in charts
     ]
@@ -54,7 +60,7 @@ def body(report: Report, charts: Sequence[Path], folder: Path) -> str:
         about,
         _NOTE,
         *pictures,
-        *_targets(report.verdicts),
+        *(_targets(report.verdicts) if earlier is None else _targets_of_two(judgements(earlier, report))),
         *_behind(report.results),
         *_sweeps(report.results),
         *(_section(result) for result in report.results if not result.connections),
@@ -121,6 +127,27 @@ def _targets(verdicts: Sequence[Verdict]) -> list[str]:
     return [
         f"### Targets: {count} of {len(verdicts)} met",
         "\n".join(_table(["scenario", "figure", "target", "measured", ""], rows)),
+    ]
+
+
+def _targets_of_two(found: Sequence[Judgement]) -> list[str]:
+    if not found:
+        return []
+    rows = (
+        [
+            each.after.scenario,
+            each.after.text,
+            each.after.limit,
+            _measured(each.after),
+            "" if each.before is None else _measured(each.before),
+            "**met once**" if each.differs else "met" if each.after.met else "**missed**",
+        ]
+        for each in found
+    )
+    count = sum(each.after.met and not each.differs for each in found)
+    return [
+        f"### Targets: {count} of {len(found)} met in both runs",
+        "\n".join(_table(["scenario", "figure", "target", "measured", "run before", ""], rows)),
     ]
 
 

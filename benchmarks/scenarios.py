@@ -10,9 +10,9 @@ Interface = Literal["asgi", "wsgi"]
 # How a scenario is measured: by load on a running server, or by one of the modules named so.
 Kind = Literal["load", "instructions", "idle", "cold-start", "restart"]
 
-# Seconds of load that a server gets at a turn. In shorter ones the turns of two servers lie closer together, and as much
-# time makes more of them: what else the machine does weighs half as much. But what is under way at the ends of a slice
-# has to be little beside the rest, so that many requests at a time, or dear ones, need the full length.
+# Seconds of load that a server gets at a turn. Shorter turns of two servers lie closer together, and as much time makes
+# more of them: what else the machine does weighs half as much. But what is under way at the ends of a slice has to be
+# little beside the rest, so that many requests at a time, or dear ones, need the full length.
 FULL_SLICE = 0.1
 _SHORT_SLICE = 0.03
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import matrix, report
-from benchmarks.changes import changes, table
+from benchmarks.changes import changes, judgements, table, targets_table
 from benchmarks.load import LoadFailedError, parse_h2load_log, parse_wrk, percentile
 from benchmarks.peers import PEERS
 from benchmarks.results import METRICS, Report, Result, Row, Sample, Spread, UnreadableReportError
@@ -280,6 +280,77 @@ def test_the_table_of_changes_shows_what_moved_unless_asked_for_all() -> None:
     assert "within the rounds" in everything
     assert moved.splitlines()[-1] == "3 of 6 figures moved out of the range of their rounds"
     assert table([], everything=False) == "0 of 0 figures moved out of the range of their rounds"
+
+
+def two_runs() -> tuple[Report, Report]:
+    """The later one 1.2 times as dear, which takes it beyond its limit beside granian, and keeps it there for nginx."""
+    found = []
+    for cpu in (8.0, 9.6):
+        rows = [row("ferrule", cpu), row("granian", 20), row("uvicorn", 60), row("nginx", 4)]
+        echo = Result(
+            "echo-10k", "wsgi", "Echo", "cpu_us", rows=[row("ferrule", cpu), row("granian", 10), row("bare-c", 9)]
+        )
+        run = Report({"date": f"run of {cpu}", "commit": "abc"}, [plaintext(*rows), echo], [])
+        found.append(replace(run, verdicts=verdicts(run)))
+    return found[0], found[1]
+
+
+def test_verdicts_of_two_runs_are_compared_target_by_target() -> None:
+    before, after = two_runs()
+    found = judgements(before, after)
+    assert [(each.before is not None, each.after.met, each.differs) for each in found] == [
+        (True, False, True),
+        (True, True, False),
+        (True, False, False),
+        # The same target, kept by the other way to keep it the first time.
+        (True, True, False),
+    ]
+    assert found[3].before is not None
+    assert found[3].before.text == found[3].after.text == "CPU time relative to a bare C echo"
+    assert [each.ratio for each in found] == [pytest.approx(1.2)] * 4
+    shown = targets_table(found, everything=False).splitlines()
+    assert [line.split(":")[0] for line in shown[1:-1]] == ["Plaintext, ASGI"]
+    assert shown[1].endswith("met, missed")
+    assert shown[-1].startswith("1 of 4 targets have another verdict; no figure is more than 20% apart (")
+    assert len(targets_table(found, everything=True).splitlines()) == 6
+    assert targets_table([], everything=True) == "0 of 0 targets have another verdict"
+
+
+def test_the_distance_of_two_runs_is_the_same_both_ways() -> None:
+    before, after = two_runs()
+    assert [each.apart for each in judgements(before, after)] == [pytest.approx(0.2)] * 4
+    assert [each.apart for each in judgements(after, before)] == [pytest.approx(0.2)] * 4
+
+
+def test_a_target_that_can_be_kept_in_two_ways_is_one_target() -> None:
+    def run(cpu: float) -> Report:
+        rows = [row("ferrule", cpu), row("granian", 8), row("bare-c", 5)]
+        found = Report({}, [Result("echo-10k", "wsgi", "Echo", "cpu_us", rows=rows)], [])
+        return replace(found, verdicts=verdicts(found))
+
+    # Close to the floor, and missed by either way: the verdict is about the peers then.
+    (judgement,) = judgements(run(5.5), replace(run(5.5), verdicts=run(7).verdicts))
+    assert judgement.before is not None
+    assert (judgement.before.met, judgement.after.met, judgement.differs) == (True, False, True)
+    assert judgement.before.text != judgement.after.text
+    # Figures over different peers have no ratio.
+    assert (judgement.ratio, judgement.apart) == (None, 0)
+
+
+def test_targets_of_a_page_are_met_in_both_runs_or_not_at_all(tmp_path: Path) -> None:
+    before, after = two_runs()
+    path = tmp_path / "performance.md"
+    path.write_text(f"# Title\n\n{report.BEGIN}\n{report.END}\n")
+    report.insert(path, after, [], before)
+    text = path.read_text()
+    assert "- run before: run of 8.0, abc" in text
+    assert "### Targets: 2 of 4 met in both runs" in text
+    lines = [line for line in text.splitlines() if line.startswith("| Plaintext, ASGI | CPU")]
+    assert [line.rsplit("|", 2)[1].strip() for line in lines] == ["**met once**", "met", "**missed**"]
+    assert "| ≤ 0.45 | 0.48 (0.48-0.48) | 0.40 (0.40-0.40) |" in lines[0]
+    # A run that has less than the later one has no say there.
+    report.insert(path, after, [], replace(before, verdicts=[]))
+    assert "### Targets: 2 of 4 met in both runs" in path.read_text()
 
 
 def test_every_metric_of_a_sample_has_a_heading() -> None:

@@ -115,6 +115,7 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
     status, table, _ = bench("compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
     assert status == 0
     assert re.search(r"^Plaintext, ASGI +ferrule +CPU µs/request .* 0\.52 +better$", table, re.MULTILINE)
+    assert table.endswith("\n0 of 0 targets have another verdict\n")
 
 
 def test_server_bench_is_the_same_harness() -> None:
