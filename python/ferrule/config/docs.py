@@ -18,14 +18,20 @@ the environment outranks the file, the file outranks the default. `server check`
 where it came from.
 
 - **Environment**: `FERRULE_` and the name in capitals: `--max-requests` is `FERRULE_MAX_REQUESTS`. `WEB_CONCURRENCY`
-  (workers), `PORT` (the host is then `0.0.0.0`) and `FORWARDED_ALLOW_IPS` are understood too.
+  (workers) and `PORT` (the host is then `0.0.0.0`) are understood too. `FERRULE_...` lines of `--env-file` count as
+  well: below the environment, above the configuration file.
 - **File**: `-c FILE`, or `FERRULE_CONFIG`; without either, `server.toml` or the `[tool.ferrule]` table of
   `pyproject.toml` in the working directory. TOML keys are at the top level; a YAML file has one top-level map named
   `server`; keys are written `max-requests` or `max_requests`. A Python file sets module-level names and may define the
   hooks `on_starting`, `when_ready`, `pre_fork`, `post_fork`, `post_worker_init`, `worker_int`, `worker_abort`,
   `child_exit`, `worker_exit`, `nworkers_changed` and `on_exit`.
 - **Values**: times are seconds, or have a unit (`500ms`, `5m`); sizes are bytes, or have a unit (`64KiB`, `2.5MiB`).
-  For limits and time-outs 0 means off.
+  For limits and time-outs 0 means off; `--connections` and `--h2-*` cannot be switched off, and `--body-memory 0`
+  buffers nothing. Switches take no value as flags (`--access-log`, `--no-access-log`), elsewhere `on` or `off`, `true`
+  or `false`, `1` or `0`. What may be repeated has its parts separated by commas in a variable (`FERRULE_HEADER`: by
+  line ends), and is a list in a file.
+- What is *not available in this version* is an error wherever it is given, unless the value only switches it off. That
+  goes for the variable `FORWARDED_ALLOW_IPS` too, which some platforms set.
 - `--host`, `--port`, `--uds` and `--fd` are other ways to write `--bind`.
 """
 

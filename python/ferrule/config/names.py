@@ -14,7 +14,7 @@ BIND_PARTS = ("host", "port", "uds", "fd")
 MIGRATION = {
     "worker_class": "the application's interface is detected (see --interface), threads are set with --threads",
     "worker_tmp_dir": "heartbeats are in shared memory, no directory is needed",
-    "ws": "the server speaks WebSocket itself",
+    "ws": "this version does not serve WebSocket",
     "ssl_version": "TLS 1.2 and 1.3 are spoken; --tls-min-version 1.3 leaves 1.2 out",
 }
 MIGRATION_SHORT = {"worker_class": "-k"}

@@ -133,11 +133,12 @@ class Settings:
         "server that runs the application; auto is the first of these that can be imported, which is native")
 
     bind: tuple[Bind, ...] = row(_LOCAL, kinds.many(_BIND), LISTEN,
-        "address to listen on; may be repeated. Port 0 picks one and logs it", short="-b")
+        "address to listen on: HOST:PORT, [V6]:PORT, :PORT, unix:/PATH or fd://N, behind it ?tls=on or off, ?http=1, "
+        "2 or auto, for unix ?mode=660, joined by &; may be repeated. Port 0 picks one and logs it", short="-b")
     backlog: int = row(2048, kinds.integer(1, 65535), LISTEN, "connections that may wait to be accepted")
 
     workers: int = row(0, kinds.integer(0, 4096), PROCESSES,
-        "processes; 0 is one per usable CPU (cgroup quota and affinity count)",
+        "processes; 0 is one per usable CPU (cgroup quota and affinity count), and 1 under --reload",
         short="-w", env=("WEB_CONCURRENCY",))
     threads: int = row(4, kinds.integer(1, 4096), PROCESSES,
         "application threads per worker (WSGI); with 1 all application code runs on one thread")
@@ -271,14 +272,16 @@ class Settings:
     ready_path: str | None = row(None, kinds.url_path(), OPERATION,
         "the server itself answers 200 here, or 503 while draining")
     metrics_bind: str | None = row(None, _BIND, OPERATION, "serve metrics and a status page here", later=(LATER,))
-    control_socket: str | None = row(None, kinds.path(), OPERATION, "take commands on this unix socket")
+    control_socket: str | None = row(None, kinds.path(), OPERATION,
+        "take a line on this unix socket (mode 0600): reload, stop, scale N, scale +N or scale -N")
     pid: str | None = row(None, kinds.path(), OPERATION, "write the process id to this file", short="-p",
         flags=("--pidfile",), keys=("pidfile",))
     user: str | None = row(None, kinds.name_or_id("user"), OPERATION, "run workers as this user", short="-u")
     group: str | None = row(None, kinds.name_or_id("group"), OPERATION, "run workers as this group", short="-g")
     umask: int | None = row(None, kinds.octal(), OPERATION, "mask of the permissions of new files", short="-m")
     daemon: bool = row(False, kinds.boolean(), OPERATION, "go to the background", short="-D")
-    proc_name: str | None = row(None, kinds.text("a name", "NAME"), OPERATION, "name of the processes in ps",
+    proc_name: str | None = row(None, kinds.text("a name", "NAME"), OPERATION,
+        "name of the processes in ps: 15 bytes, or all of it where the package setproctitle is installed",
         short="-n", flags=("--name",))
 
     reload: bool = row(False, kinds.boolean(), DEVELOPMENT, "restart workers when code changes")

@@ -21,7 +21,7 @@ _INTRODUCTION = """\
 <!-- Made from the tables of the adapters by `python -m ferrule.servers.docs docs/servers.md`. -->
 
 `server --server granian app:app` runs the application on Granian instead of Ferrule's own server, with the same command
-line; `uvicorn` and `hypercorn` likewise. `pip install 'ferrule[granian]'` installs one.
+line; `uvicorn` and `hypercorn` likewise. `pip install '.[granian]'` in a clone of Ferrule installs one.
 
 - **`--server auto`**, the default, is Ferrule's own server (`native`). Only where its core cannot be imported is it the
   first of Granian, uvicorn and Hypercorn that can, and the log says so.
@@ -29,8 +29,9 @@ line; `uvicorn` and `hypercorn` likewise. `pip install 'ferrule[granian]'` insta
   Recycling without a gap, upgrades, `server status`, health paths and metrics belong to the native server.
 - **Settings**: what makes up the command (application, addresses, workers, logs) always holds. Of the rest only what
   was *given* is passed on; what was not stays at the other server's default. The log names in one warning what was
-  given and cannot be honoured. A setting that protects somebody (client certificates, trusted proxies, limits) and
-  cannot be honoured is an error, and nothing is served.
+  given and cannot be honoured. Where safety is at stake (client certificates, ciphers, trusted proxies,
+  `--limit-concurrency`, `--limit-request-body`) that is an error instead, and nothing is served; other limits and
+  time-outs that are named in the warning do not hold.
 - **Options of its own** go into a table of the configuration file with its name. Ferrule's settings come first, the
   table after them; it cannot change what is served and where.
 
@@ -62,7 +63,8 @@ Both are classes that are made without arguments. A server has `serve`, `serve_a
 
 **yes**: honoured. **near**: mapped to something near it, as the note says. **no**: not honoured, with a warning when it
 is given. **refused**: an error when it is given. A value that switches off what a server does not have anyway is
-honoured.
+honoured. What [settings.md](settings.md) calls not available in this version is refused with every server, whatever
+stands here.
 """
 
 _WORDS = {
