@@ -41,6 +41,13 @@ def start(server: ServerProcess, path: str, name: str) -> RawConnection:
     return client
 
 
+def test_asking_for_the_client_over_and_over_leaves_nothing_behind(server: ServerProcess) -> None:
+    with server.connect() as client:
+        client.send(b"GET /asks HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert int(client.read_response().body) < 50
+    wait_until(lambda: seen(server).get("asks:done") == 1, message="the listener, which nobody has cancelled")
+
+
 @pytest.mark.parametrize("end", ["close", "reset", "half_close"])
 def test_receive_tells_of_a_client_that_left(server: ServerProcess, end: str) -> None:
     client = start(server, "/until_disconnect", end)

@@ -193,6 +193,13 @@ def test_a_forked_child_takes_nothing_from_its_parents_socket(server: ServerProc
         assert client.read_response().body == b"next"
 
 
+def test_a_forked_child_writes_nothing_to_its_parents_socket(server: ServerProcess) -> None:
+    with server.connect() as client:
+        client.send(get("child_writes"))
+        response = client.read_response()
+        assert (response.status, response.body) == (200, b"2")
+
+
 def test_a_body_that_an_application_reads_too_late_is_gone(serve: Serve) -> None:
     """In `close`, when its response is complete and the rest of the body is thrown away."""
     server = serve("--workers", "1", "--threads", "1", "--interface", "wsgi", "--body-memory", "1000", APP)

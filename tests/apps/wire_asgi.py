@@ -4,6 +4,8 @@ The first segment of the path names a function below, the query string its param
 """
 
 import asyncio
+import contextlib
+import gc
 import json
 import os
 import sys
@@ -445,6 +447,37 @@ async def shrinking(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.pathsend", "path": file.name})
         file.truncate(1024)
         await asyncio.sleep(0.1)
+
+
+@path
+async def freeze(scope: Scope, receive: Receive, send: Send) -> None:
+    """Blocks the loop for `s` seconds."""
+    time.sleep(float(query(scope)["s"]))  # noqa: ASYNC251
+    await respond(send, b"frozen")
+
+
+@path
+async def asks(scope: Scope, receive: Receive, send: Send) -> None:
+    """Asks a thousand times whether the client is there, as Starlette's `is_disconnected` does, while somebody waits
+    for it to go. Answers how many futures that left."""
+
+    def futures() -> int:
+        return sum(type(each) is asyncio.Future for each in gc.get_objects())
+
+    await receive()
+    listener = asyncio.create_task(wait_for_disconnect(receive))
+    await asyncio.sleep(0)
+    before = futures()
+    for _ in range(1000):
+        task = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert not listener.done()
+    await respond(send, str(futures() - before).encode())
+    await asyncio.wait_for(listener, 5)  # the response is complete: http.disconnect
+    SEEN["asks:done"] += 1
 
 
 @path

@@ -154,6 +154,24 @@ def serve_child_reads(environ: Environ, start_response: StartResponse) -> Iterab
     return respond(start_response, (told + b" " + count()).decode())
 
 
+def serve_child_writes(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Has a child send a hint and a part of the body, and tells how often it failed."""
+    write = start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1")])
+    come, gone = os.pipe()
+    if os.fork() == 0:
+        for attempt in (lambda: environ["wsgi.early_hints"]([("Link", "</a>")]), lambda: write(b"child")):
+            try:
+                attempt()
+            except OSError:
+                os.write(gone, b"!")
+        os._exit(0)
+    os.close(gone)
+    with open(come, "rb") as pipe:
+        failed = len(pipe.read())
+    os.wait()
+    return [str(failed).encode()]
+
+
 def serve_until(environ: Environ, start_response: StartResponse, file: str) -> Iterable[bytes]:
     """Until there is a file of this name."""
     while not os.path.exists(file):

@@ -16,7 +16,7 @@ use super::message::{Fields, Message, each_field, flag, needed, size, with_bytes
 use crate::block::Block;
 use crate::exchange::{Exchange, Gone, Read, SendError, Sent};
 use crate::gil::Guarded;
-use crate::reactor::connection::SLACK;
+use crate::reactor::connection::{SLACK, Waiter};
 
 create_exception!(
     _core,
@@ -32,6 +32,8 @@ const BURST_TIME: Duration = Duration::from_millis(1);
 const BURST_LOOK: u32 = 8;
 /// Bytes of body handed over per `receive`.
 const RECEIVE_LIMIT: usize = 128 * 1024;
+/// So many futures may wait on a request before those that were cancelled are dropped.
+const FEW_WAITERS: usize = 8;
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
@@ -215,7 +217,12 @@ impl Channel {
                     return Ok(Resumed::Value(message));
                 }
                 let future = self.core.new_future(py)?;
-                match self.exchange(py).wait_readable(future.clone_ref(py)) {
+                let waiters = match self.exchange(py).take_receivers(FEW_WAITERS) {
+                    Ok(waiters) => still_waiting(py, waiters),
+                    Err(Gone) => return Ok(Resumed::Value(self.tell_disconnect(py)?.0)),
+                };
+                let waiters = waiters.into_iter().chain([future.clone_ref(py)]);
+                match self.exchange(py).wait_readable(waiters) {
                     Ok(()) => Ok(Resumed::Wait(future)),
                     Err(Gone) => Ok(Resumed::Value(self.tell_disconnect(py)?.0)),
                 }
@@ -513,7 +520,11 @@ impl Channel {
             this.start(py, &message)?;
             return this.sent(py, 0);
         }
-        this.core.catch_up();
+        match kind {
+            // `gathers` sees to it when a response ends within a turn.
+            "http.response.body" => this.core.catch_up(),
+            _ => this.core.reactor.tick(),
+        }
         let (sent, size) = match kind {
             "http.response.body" => this.body(py, &message)?,
             "http.response.pathsend" => (this.pathsend(py, &message)?, 0),
@@ -542,6 +553,16 @@ impl Channel {
         let this = slf.get();
         this.core.clone().task_done(slf.py(), this, task)
     }
+}
+
+/// Those of some futures that somebody may still wait for: frameworks that only look whether the client is there wait
+/// and are cancelled every time.
+fn still_waiting(py: Python<'_>, mut waiters: Vec<Waiter>) -> Vec<Waiter> {
+    waiters.retain(|waiter| {
+        let done = waiter.bind(py).call_method0(intern!(py, "done"));
+        !done.is_ok_and(|done| done.is_truthy().unwrap_or(false))
+    });
+    waiters
 }
 
 fn disconnect(py: Python<'_>) -> PyResult<(Py<PyAny>, usize)> {

@@ -44,6 +44,8 @@ use task::{Running, Tasks};
 /// Connections served per call of `poll`, and the time after which the rest waits for the loop's other work.
 const TURN_CONNECTIONS: usize = 128;
 const TURN_US: u64 = 10_000;
+/// The turn's clock is read anew within it once it is this old.
+const STALE_US: u64 = 1_000;
 
 /// What a turn works with; taken out of its place while application code runs.
 struct Turn {
@@ -307,6 +309,9 @@ impl AsgiCore {
                 gathering.serve(conn.key, several);
                 self.serve_guarded(py, conn, scratch);
                 now = self.reactor.precise_us();
+                if now.saturating_sub(self.reactor.turn_us()) >= STALE_US {
+                    self.reactor.tick();
+                }
                 if gathering.served(now) {
                     self.send_gathered(py);
                 }
@@ -424,8 +429,15 @@ impl AsgiCore {
             // There is no later turn.
             return false;
         }
-        let now = self.reactor.turn_us();
-        self.gathering.get(py).takes(conn.key, turn, now)
+        let takes = self
+            .gathering
+            .get(py)
+            .takes(conn.key, turn, self.reactor.turn_us());
+        if turn && !takes {
+            // The application may have taken its time, and deadlines run from the end of its response.
+            self.reactor.tick();
+        }
+        takes
     }
 
     pub(crate) fn gather(&self, py: Python<'_>, exchange: Exchange) {
@@ -434,7 +446,8 @@ impl AsgiCore {
 
     /// After something was done outside `poll`, and at the end of `poll`: what is left is said, written, scheduled.
     pub(crate) fn keep_turning(&self, py: Python<'_>) -> PyResult<()> {
-        if self.polling.load(Ordering::Relaxed) {
+        // A child that the application forked has copies of what its parent will say and write.
+        if self.polling.load(Ordering::Relaxed) || self.reactor.origin.is_elsewhere() {
             return Ok(());
         }
         self.report(py);

@@ -246,6 +246,8 @@ impl<'a> Http1<'a> {
         // Once it is answered, what is left of its body is thrown away.
         let runs = |slot: &&mut Slot| slot.id == self.id && slot.phase == Phase::Running;
         let Some(slot) = io.slot.as_deref_mut().filter(runs) else {
+            // What was read may have been its fault, and that was the answer.
+            io.settle(cx, self.conn);
             return Read::Gone;
         };
         if taken == 0 {

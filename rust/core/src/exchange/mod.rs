@@ -391,9 +391,17 @@ impl Exchange {
         }
     }
 
-    /// Leaves a future that is completed when the request body, or the end of the client, arrives.
-    pub(crate) fn wait_readable(&self, waiter: Waiter) -> Result<(), Gone> {
-        self.with_slot(|slot| slot.receivers.push(waiter))
+    /// Leaves futures that are completed when the request body, or the end of the client, arrives.
+    pub(crate) fn wait_readable(&self, waiters: impl Iterator<Item = Waiter>) -> Result<(), Gone> {
+        self.with_slot(|slot| slot.receivers.extend(waiters))
+    }
+
+    /// Takes those futures if they are more than a `few`, for the caller to sort out.
+    pub(crate) fn take_receivers(&self, few: usize) -> Result<Vec<Waiter>, Gone> {
+        self.with_slot(|slot| match slot.receivers.len() > few {
+            true => std::mem::take(&mut slot.receivers),
+            false => Vec::new(),
+        })
     }
 
     /// Leaves a future that is completed when there is room for output; false: there is room.

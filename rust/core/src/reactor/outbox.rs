@@ -69,14 +69,17 @@ impl Outbox {
         }
     }
 
-    /// Takes the buffer back for reuse if nothing is pending, else an empty one.
+    /// Takes the buffer back for reuse if nothing is pending, else an empty one. A large one is let go.
     pub(crate) fn reclaim(&mut self) -> Vec<u8> {
-        if self.is_empty() && self.first.capacity() <= KEEP_CAPACITY {
-            self.sent = 0;
-            std::mem::take(&mut self.first)
-        } else {
-            Vec::new()
+        if !self.is_empty() {
+            return Vec::new();
         }
+        self.sent = 0;
+        let mut buffer = std::mem::take(&mut self.first);
+        if buffer.capacity() > KEEP_CAPACITY {
+            buffer = Vec::new();
+        }
+        buffer
     }
 
     pub(crate) fn is_empty(&self) -> bool {

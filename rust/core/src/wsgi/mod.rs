@@ -159,8 +159,10 @@ impl WsgiServer {
         self.core.report(py);
     }
 
+    /// Whether nothing is left to wait for. The client of an application that is still busy may have gone.
     fn is_idle(&self) -> bool {
-        self.core.reactor.connections() == 0 && self.core.reactor.in_flight() == 0
+        let reactor = &self.core.reactor;
+        reactor.connections() == 0 && reactor.in_flight() == 0 && !self.core.pool.is_busy()
     }
 
     fn in_flight(&self) -> usize {
@@ -297,6 +299,14 @@ impl WsgiCore {
         match self.caches.get(py).borrow_mut().get_mut(key % CACHES) {
             Some(entry) => std::mem::replace(entry, cache),
             None => cache,
+        }
+    }
+
+    /// A child that the application forked has no client: its socket is its parent's.
+    pub(super) fn check_origin(&self) -> PyResult<()> {
+        match self.reactor.origin.is_elsewhere() {
+            true => Err(gone(Gone)),
+            false => Ok(()),
         }
     }
 

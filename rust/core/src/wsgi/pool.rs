@@ -202,6 +202,11 @@ impl Pool {
         }
     }
 
+    /// Whether a thread is inside the application, and not given up.
+    pub(super) fn is_busy(&self) -> bool {
+        self.inside.load(Ordering::SeqCst) > 0
+    }
+
     fn leave(&self) {
         self.inside.fetch_sub(1, Ordering::SeqCst);
     }

@@ -193,12 +193,14 @@ impl Responder {
     /// `write`, the imperative way to send a body. The responder itself is that callable, because hardly any
     /// application uses it and each would pay for a bound method.
     fn __call__(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.core.check_origin()?;
         self.send(py, data).map(drop)
     }
 
     /// `wsgi.early_hints`: sends a 103 with the given fields.
     fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = headers.py();
+        self.core.check_origin()?;
         let mut fields = Vec::new();
         for field in headers.try_iter()? {
             let field = field?;

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use rustix::io::ioctl_fionread;
+
 use super::{Conn, ConnIo, LINGER_MS};
 use crate::config::Config;
 use crate::exchange::Phase;
@@ -40,9 +42,9 @@ impl ConnIo {
             })
     }
 
-    /// When a client that does not read is given up.
+    /// When a client that does not read is given up. What waits without having been tried waits for the server.
     pub(in crate::reactor) fn write_due(&self, config: &Config) -> u64 {
-        if self.out.is_empty() {
+        if !self.is_taking() {
             return NEVER;
         }
         after(self.write_since, config.write_timeout_ms).min(rate_due(
@@ -50,6 +52,11 @@ impl ConnIo {
             self.pending_sent,
             config.body_min_rate,
         ))
+    }
+
+    /// Whether the kernel has left some of what was written to it: the client has more to take.
+    fn is_taking(&self) -> bool {
+        !self.out.is_empty() && self.pending_sent > 0
     }
 
     /// Whether a response is complete and no further request has begun.
@@ -63,7 +70,7 @@ impl ConnIo {
     pub(super) fn next_due(&self, cx: &Reactor) -> u64 {
         let config = &cx.config;
         let mut due = self.write_due(config);
-        if !self.out.is_empty() && self.has_answered() {
+        if self.is_taking() && self.has_answered() {
             // The client is taking its response: nothing else is expected of it.
             return due;
         }
@@ -94,8 +101,31 @@ impl ConnIo {
         }
     }
 
-    /// Throws away what has come of bytes that nobody wants, whoever owns the connection: a thread that is busy must not
-    /// use up its client's time. False: the client has sent too little to get more of that.
+    /// Does what the socket is ready for, whoever owns the connection, before its client is judged: a loop or a thread
+    /// that was busy must not use up its client's time.
+    pub(in crate::reactor) fn look_late(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        if std::mem::take(&mut self.blocked) {
+            self.flush(cx, conn);
+        }
+        let thread_reads = cx.style == Style::Buffering
+            && self
+                .slot
+                .as_ref()
+                .is_some_and(|slot| slot.phase == Phase::Running);
+        if !thread_reads && self.to_discard().is_none() && self.has_unread() {
+            self.readable = true;
+            self.advance(cx, conn, &mut vec![0; SCRATCH]);
+        }
+    }
+
+    /// Whether the socket holds bytes that nobody has received.
+    pub(super) fn has_unread(&self) -> bool {
+        let fd = self.fd.as_ref();
+        fd.is_some_and(|fd| ioctl_fionread(fd).is_ok_and(|here| here > 0))
+    }
+
+    /// Throws away what has come of bytes that nobody wants. False: the client has sent too little to get more time for
+    /// that.
     fn discard_late(&mut self, cx: &Reactor, conn: &Arc<Conn>) -> bool {
         let Some(before) = self.to_discard() else {
             return false;
@@ -139,6 +169,13 @@ impl ConnIo {
     pub(crate) fn on_deadline(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
         if self.h2.is_some() {
             return self.on_deadline_h2(cx, conn);
+        }
+        if self.fd.is_none() || self.next_due(cx) > cx.now() {
+            return;
+        }
+        self.look_late(cx, conn);
+        if self.h2.is_some() {
+            return self.on_moved_h2(cx, conn);
         }
         if self.fd.is_none() || self.next_due(cx) > cx.now() {
             return;

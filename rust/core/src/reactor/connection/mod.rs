@@ -336,6 +336,12 @@ impl ConnIo {
             return self.settle_h2(cx, conn);
         }
         if self.out.is_empty() && self.slot.is_none() {
+            if self.closing && !self.lingering && !self.read_closed && self.has_unread() {
+                // To close now would reset the connection, and the client might lose the end of its response.
+                self.lingering = true;
+                self.readable = true;
+                cx.look_again(conn);
+            }
             if self.closing && self.lingering && !self.read_closed {
                 self.shut_down(cx);
             } else if self.closing || self.read_closed && self.unconsumed() == 0 {

@@ -289,6 +289,7 @@ impl ConnIo {
     }
 
     pub(crate) fn on_deadline_h2(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
+        self.look_late(cx, conn);
         if self.write_due(&cx.config) <= cx.now() {
             return self.abort_reader(cx, conn);
         }

@@ -32,6 +32,8 @@ pub(super) struct Tail {
 #[derive(Default)]
 pub(crate) struct Exchanges {
     list: VecDeque<Entry>,
+    /// The last stream that had an exchange.
+    newest: u32,
 }
 
 impl Exchanges {
@@ -45,7 +47,13 @@ impl Exchanges {
             rest: None,
             pace: StreamPace::default(),
         });
+        self.newest = stream;
         self.list.len().saturating_sub(1)
+    }
+
+    /// Whether a stream has, or had, an exchange.
+    pub(crate) fn has_known(&self, stream: u32) -> bool {
+        stream <= self.newest
     }
 
     pub(crate) fn by_id(&self, id: u64) -> Option<usize> {

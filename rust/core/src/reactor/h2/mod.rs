@@ -204,6 +204,8 @@ impl H2 {
     ) {
         let at = match self.list.by_stream(stream) {
             Some(at) => Some(at),
+            // It was answered before, and nothing else is due.
+            None if self.list.has_known(stream) => None,
             None => self.open(cx, stream, None).map(|(at, _)| at),
         };
         if let Some(at) = at {
