@@ -195,8 +195,7 @@ def test_a_forked_child_takes_nothing_from_its_parents_socket(server: ServerProc
 
 def test_a_forked_child_writes_nothing_to_its_parents_socket(server: ServerProcess) -> None:
     with server.connect() as client:
-        client.send(get("child_writes"))
-        response = client.read_response()
+        response = client.get("/child_writes")
         assert (response.status, response.body) == (200, b"2")
 
 
