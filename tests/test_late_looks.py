@@ -93,7 +93,7 @@ def test_a_client_that_has_taken_what_it_could(serve: Serve, tmp_path: Path) -> 
 def test_the_time_for_the_next_request_begins_when_a_response_is_out(serve: Serve) -> None:
     server = one_loop(serve, "--keep-alive", str(LIMIT))
     with server.connect() as client:
-        for path in ("/freeze?s=1.5", "/hello"):
+        for path in ("/hello", "/freeze?s=1.5", "/hello"):
             assert client.get(path).status == 200
             assert client.is_open(after=0.6)
         client.socket.settimeout(5)
