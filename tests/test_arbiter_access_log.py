@@ -58,8 +58,9 @@ def test_reloads_leave_no_descriptors_behind(
     turns = [text for _ in range(10 // (1 + len(others))) for text in (*others, first)]
     for times, text in enumerate(turns, 1):
         reloaded(server, config, text, times)
+    # Fewer is well: the first look may have met what the start is just done with.
     wait_until(
-        lambda: len(open_files(server.pid)) == before, message=f"{before} descriptors, not {open_files(server.pid)}"
+        lambda: len(open_files(server.pid)) <= before, message=f"{before} descriptors, not {open_files(server.pid)}"
     )
     (worker,) = server.workers()
     assert open_files(worker).count(str(tmp_path / "a")) >= 1

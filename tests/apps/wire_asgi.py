@@ -451,9 +451,9 @@ async def shrinking(scope: Scope, receive: Receive, send: Send) -> None:
 
 @path
 async def freeze(scope: Scope, receive: Receive, send: Send) -> None:
-    """Blocks the loop for `s` seconds."""
+    """Blocks the loop for `s` seconds, then answers with `size` bytes."""
     time.sleep(float(query(scope)["s"]))  # noqa: ASYNC251
-    await respond(send, b"frozen")
+    await respond(send, bytes(int(query(scope).get("size", "1"))))
 
 
 @path

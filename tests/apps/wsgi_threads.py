@@ -189,9 +189,16 @@ class Closing:
         yield b"closing"
 
 
-def serve_late_close(environ: Environ, start_response: StartResponse, s: str) -> Iterable[bytes]:
+def serve_late_close(environ: Environ, start_response: StartResponse, s: str, file: str = "") -> Iterable[bytes]:
+    """Closes for `s` seconds, and makes a file at the end if it is to."""
+
+    def close() -> None:
+        time.sleep(float(s))
+        if file:
+            open(file, "x").close()
+
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "7")])
-    return Closing(lambda: time.sleep(float(s)))
+    return Closing(close)
 
 
 def serve_late_read(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

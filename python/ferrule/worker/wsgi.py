@@ -21,6 +21,7 @@ from .worker import Worker, core_options
 
 DRAIN_POLL = 0.02  # s between looks at whether everything in flight is done
 JOIN_LIMIT = 0.5  # s for threads to notice that they are to end
+ALONE_LIMIT = 30.0  # s for threads whose clients have all gone; no time-out of a request ends these
 
 
 class WsgiWorker(Worker):
@@ -89,7 +90,16 @@ class WsgiWorker(Worker):
         self.context.slot.draining()
         server.drain(self.drain_time(self._deadline - time.monotonic()))
         self._draining.set()  # afterwards: a response that this brings about says that it is the last
-        while not server.is_idle() and time.monotonic() < self._deadline:
+        alone_since: float | None = None
+        while (now := time.monotonic()) < self._deadline:
+            if not server.is_idle():
+                alone_since = None
+            elif not server.is_busy():
+                break
+            elif alone_since is None:
+                alone_since = now
+            elif now - alone_since > ALONE_LIMIT:
+                break
             self._wait(DRAIN_POLL)
             self._beat(server)
             self._replace_stuck(server)

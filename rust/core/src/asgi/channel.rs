@@ -382,6 +382,10 @@ impl Channel {
                 return Err(gone());
             }
             let more_to_come = more || state.trailers.get();
+            if more_to_come {
+                // A client has its time from here on, however long the application took.
+                self.core.reactor.tick();
+            }
             let first = head.is_some();
             let reactor = &self.core.reactor;
             let sent = if !more_to_come && self.core.gathers(py, &exchange.conn) {
@@ -520,11 +524,7 @@ impl Channel {
             this.start(py, &message)?;
             return this.sent(py, 0);
         }
-        match kind {
-            // `gathers` sees to it when a response ends within a turn.
-            "http.response.body" => this.core.catch_up(),
-            _ => this.core.reactor.tick(),
-        }
+        this.core.catch_up();
         let (sent, size) = match kind {
             "http.response.body" => this.body(py, &message)?,
             "http.response.pathsend" => (this.pathsend(py, &message)?, 0),

@@ -433,8 +433,8 @@ impl AsgiCore {
             .gathering
             .get(py)
             .takes(conn.key, turn, self.reactor.turn_us());
-        if turn && !takes {
-            // The application may have taken its time, and deadlines run from the end of its response.
+        if turn && conn.is_shared() {
+            // A stream's response ends at once, and deadlines run from there.
             self.reactor.tick();
         }
         takes

@@ -247,6 +247,8 @@ impl AsgiCore {
         if error.is_none() && channel.is_complete(py) {
             return;
         }
+        // The application may have taken its time, and deadlines run from the end of its response.
+        self.reactor.tick();
         let exchange = channel.exchange(py);
         let mut open = exchange.is_open();
         if open && channel.has_told_disconnect(py) {

@@ -248,6 +248,7 @@ impl<'a> Http1<'a> {
         let Some(slot) = io.slot.as_deref_mut().filter(runs) else {
             // What was read may have been its fault, and that was the answer.
             io.settle(cx, self.conn);
+            self.announce(cx);
             return Read::Gone;
         };
         if taken == 0 {
@@ -332,6 +333,8 @@ impl<'a> Http1<'a> {
             cx.request_ended(slot);
             return Ok(Sent::Later);
         }
+        // The application may have taken its time, and deadlines run from the end of its response.
+        cx.tick();
         self.conclude(cx, go_on);
         Ok(Sent::Ok)
     }

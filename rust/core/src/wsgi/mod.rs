@@ -159,10 +159,13 @@ impl WsgiServer {
         self.core.report(py);
     }
 
-    /// Whether nothing is left to wait for. The client of an application that is still busy may have gone.
     fn is_idle(&self) -> bool {
-        let reactor = &self.core.reactor;
-        reactor.connections() == 0 && reactor.in_flight() == 0 && !self.core.pool.is_busy()
+        self.core.reactor.connections() == 0 && self.core.reactor.in_flight() == 0
+    }
+
+    /// Whether threads are inside the application, be their clients there or not.
+    fn is_busy(&self) -> bool {
+        self.core.pool.is_busy()
     }
 
     fn in_flight(&self) -> usize {

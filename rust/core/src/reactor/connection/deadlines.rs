@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 
 use super::{Conn, ConnIo, LINGER_MS};
@@ -31,14 +32,14 @@ impl ConnIo {
     }
 
     /// Whether the client is who keeps its body from coming: not one that waits for `100 Continue`, and while a WSGI
-    /// application runs, somebody reads only when it asks for more.
+    /// application runs, somebody reads only when it asks for more and has not got any.
     pub(super) fn invites_body(&self, cx: &Reactor) -> bool {
         self.may_parse()
             && self.slot.as_ref().is_none_or(|slot| {
                 !slot.want_continue
                     && (cx.style == Style::Streaming
                         || slot.phase != Phase::Running
-                        || slot.reading)
+                        || slot.reading && slot.body_len() == 0)
             })
     }
 
@@ -101,10 +102,11 @@ impl ConnIo {
         }
     }
 
-    /// Does what the socket is ready for, whoever owns the connection, before its client is judged: a loop or a thread
-    /// that was busy must not use up its client's time.
+    /// Does what is left to do for a client before it is judged, whoever owns the connection: a loop or a thread that
+    /// was busy must not use up its client's time.
     pub(in crate::reactor) fn look_late(&mut self, cx: &Reactor, conn: &Arc<Conn>) {
-        if std::mem::take(&mut self.blocked) {
+        if !self.out.is_empty() && (!self.blocked || self.takes_more()) {
+            self.blocked = false;
             self.flush(cx, conn);
         }
         let thread_reads = cx.style == Style::Buffering
@@ -112,10 +114,18 @@ impl ConnIo {
                 .slot
                 .as_ref()
                 .is_some_and(|slot| slot.phase == Phase::Running);
-        if !thread_reads && self.to_discard().is_none() && self.has_unread() {
+        let has_come = self.unconsumed() > 0 || self.has_unread();
+        if has_come && !thread_reads && self.to_discard().is_none() {
             self.readable = true;
             self.advance(cx, conn, &mut vec![0; SCRATCH]);
         }
+    }
+
+    /// Whether an event would say that the kernel takes more.
+    fn takes_more(&self) -> bool {
+        let Some(fd) = &self.fd else { return false };
+        let now = Timespec::default();
+        poll(&mut [PollFd::new(&**fd, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// Whether the socket holds bytes that nobody has received.

@@ -46,6 +46,10 @@ impl H2 {
         let Some(slot) = self.list.slot(at) else {
             return;
         };
+        if matches!(slot.response, Response::Complete) {
+            // It was answered, and the rest of that is on its way.
+            return;
+        }
         let count = match status {
             408 | 504 => Field::Timeouts,
             _ => Field::BadRequests,
