@@ -172,6 +172,17 @@ def test_bytes_behind_the_last_request_do_not_cost_the_response(serve: Serve, ap
         assert client.socket.recv(1) == b""
 
 
+def test_the_end_behind_a_body_that_nobody_reads(serve: Serve) -> None:
+    """More of it was received than parsed, and its request began longer ago than a client that sends on may take."""
+    server = one_loop(serve)
+    chunk = b"2710\r\n" + bytes(10_000) + b"\r\n"
+    with server.connect() as client:
+        client.send(b"POST /sleep?s=2.3 HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + 20 * chunk)
+        assert client.read_response().status == 200
+        # FIN, not a reset.
+        assert client.socket.recv(1) == b""
+
+
 def test_a_stream_that_was_answered_is_not_refused_again(serve: Serve) -> None:
     """A body that is too long behind an answer, in one read with the request after it."""
     server = one_loop(serve, "--health-path", "/-/live", "--limit-request-body", "1000")

@@ -524,7 +524,11 @@ impl Channel {
             this.start(py, &message)?;
             return this.sent(py, 0);
         }
-        this.core.catch_up();
+        match kind {
+            // The carrier sees to it, where what it writes may have to wait or ends a response.
+            "http.response.body" => this.core.catch_up(),
+            _ => this.core.reactor.tick(),
+        }
         let (sent, size) = match kind {
             "http.response.body" => this.body(py, &message)?,
             "http.response.pathsend" => (this.pathsend(py, &message)?, 0),

@@ -73,6 +73,8 @@ impl<'a> Http1<'a> {
         slot.sent = slot.sent.saturating_add(data.len() as u64);
         if bare {
             let mut writer = *writer;
+            // A client that is full has its time from here on, however long the application took.
+            cx.tick();
             io.write_through(cx, self.conn, data);
             writer.after(io.out.tail());
             if let Some(slot) = io.slot.as_deref_mut()

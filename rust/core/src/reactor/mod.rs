@@ -209,8 +209,9 @@ impl Reactor {
     pub(crate) fn tick(&self) {
         let us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(NEVER);
         let ms = us / 1000;
-        self.now_us.store(us, Ordering::Relaxed);
-        let before = self.now_ms.swap(ms, Ordering::Relaxed);
+        // The greatest of what several threads have read: time does not go back.
+        self.now_us.fetch_max(us, Ordering::Relaxed);
+        let before = self.now_ms.fetch_max(ms, Ordering::Relaxed);
         // The wall clock may be set; look again now and then, and whenever a second may have passed for `Date`.
         if ms / 250 != before / 250 || before == 0 {
             let unix = SystemTime::now()

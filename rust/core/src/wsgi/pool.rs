@@ -70,6 +70,8 @@ pub(super) struct Pool {
     alive: AtomicU64,
     /// Counts turns of application threads.
     pub(super) turns: AtomicU64,
+    /// When somebody polled last (us).
+    polled_us: AtomicU64,
     /// With `tick`: the I/O thread sleeps until an application call begins.
     pub(super) resting: Mutex<bool>,
     pub(super) is_resting: AtomicBool,
@@ -129,6 +131,7 @@ impl Pool {
             progress: AtomicU64::new(0),
             alive: AtomicU64::new(0),
             turns: AtomicU64::new(0),
+            polled_us: AtomicU64::new(0),
             resting: Mutex::new(false),
             is_resting: AtomicBool::new(false),
             tick: Condvar::new(),
@@ -326,7 +329,12 @@ impl WsgiCore {
     fn take_turn(self: &Arc<Self>, py: Python<'_>, seat: &Seat) -> bool {
         // A long line must not hide who has come since.
         if self.pool.unpolled.load(Ordering::Relaxed) >= UNPOLLED
-            && self.reactor.precise_us() >= self.reactor.turn_us().saturating_add(UNPOLLED_US)
+            && self.reactor.precise_us()
+                >= self
+                    .pool
+                    .polled_us
+                    .load(Ordering::Relaxed)
+                    .saturating_add(UNPOLLED_US)
             && let Some(mut lead) = self.pool.try_lead()
         {
             self.turn(&mut lead, Duration::ZERO);
@@ -421,6 +429,9 @@ impl WsgiCore {
             self.reactor.notice(level::ERROR, text);
             std::thread::sleep(AFTER_ERROR);
         }
+        self.pool
+            .polled_us
+            .store(self.reactor.turn_us(), Ordering::Relaxed);
         for conn in batch.drain(..) {
             let bits = conn.begin();
             self.move_bytes(&conn, bits, scratch, found);

@@ -150,7 +150,12 @@ impl ConnIo {
     /// The response is whole, and in the outbox: sends it, and goes on to the next request or to the end.
     pub(crate) fn conclude(&mut self, cx: &Reactor, conn: &Arc<Conn>, go_on: bool) {
         // One send for all there is: flush before the slot goes, so that its buffer can go with it.
-        self.flush_unless_pipelined(cx, conn);
+        if go_on {
+            self.flush_unless_pipelined(cx, conn);
+        } else {
+            // What is behind it will not be answered.
+            self.flush(cx, conn);
+        }
         if self.is_open() {
             self.complete(cx, conn, go_on);
             self.settle(cx, conn);
@@ -170,6 +175,7 @@ impl ConnIo {
             self.drop_input();
             self.closing = true;
             self.lingering = unread;
+            self.since = cx.now();
             self.drop_slot(cx);
             if unread && self.readable {
                 // What the socket has already raises no event.
