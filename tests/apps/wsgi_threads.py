@@ -159,11 +159,14 @@ def serve_child_writes(environ: Environ, start_response: StartResponse) -> Itera
     write = start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1")])
     come, gone = os.pipe()
     if os.fork() == 0:
-        for attempt in (lambda: environ["wsgi.early_hints"]([("Link", "</a>")]), lambda: write(b"child")):
-            try:
-                attempt()
-            except OSError:
-                os.write(gone, b"!")
+        try:
+            environ["wsgi.early_hints"]([("Link", "</a>")])
+        except OSError:
+            os.write(gone, b"!")
+        try:
+            write(b"child")
+        except OSError:
+            os.write(gone, b"!")
         os._exit(0)
     os.close(gone)
     with open(come, "rb") as pipe:
